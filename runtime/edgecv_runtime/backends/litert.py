@@ -1,0 +1,81 @@
+"""TFLite models on LiteRT (Google's successor of tflite-runtime)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_runtime import cpu
+from edgecv_runtime._require import require
+from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends.base import Backend
+from edgecv_runtime.errors import BackendError, UnsupportedError
+from edgecv_runtime.manifest import Manifest, Quantization, TensorSpec
+
+
+class LiteRTBackend(Backend):
+    """CPU inference through the LiteRT interpreter and its XNNPACK kernels."""
+
+    name: ClassVar[str] = "litert"
+    formats: ClassVar[tuple[str, ...]] = ("tflite",)
+    package: ClassVar[str] = "ai_edge_litert"
+    install: ClassVar[str] = "edgecv-runtime[litert]"
+    _module: ClassVar[str] = "ai_edge_litert.interpreter"
+
+    def __init__(
+        self,
+        artefact: Artefact,
+        *,
+        manifest: Manifest | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if device not in (None, "CPU"):
+            raise UnsupportedError(f"back end {self.name!r} runs on device 'CPU'; received {device!r}")
+        library = require(self._module, install=self.install, purpose=f"back end {self.name!r}")
+        self._threads = threads or cpu.available_cores()
+        try:
+            self._interpreter: Any = library.Interpreter(model_content=artefact.model, num_threads=self._threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BackendError(f"{self.name} refuses the model: {_one_line(error)}") from None
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self._input_indices = [detail["index"] for detail in inputs]
+        self._output_indices = [detail["index"] for detail in outputs]
+        self.inputs = tuple(_spec(detail) for detail in inputs)
+        self.outputs = tuple(_spec(detail) for detail in outputs)
+
+    def infer(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        if self._interpreter is None:
+            raise BackendError(f"this {self.name} model is closed")
+        try:
+            for index, array in zip(self._input_indices, inputs, strict=True):
+                self._interpreter.set_tensor(index, array)
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise BackendError(f"{self.name} cannot run this input: {_one_line(error)}") from None
+        return [self._interpreter.get_tensor(index) for index in self._output_indices]
+
+    def close(self) -> None:
+        self._interpreter = None
+
+    @property
+    def note(self) -> str:
+        return f"{self._threads} thread{'s' if self._threads > 1 else ''}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _spec(detail: dict[str, Any]) -> TensorSpec:
+    scale, zero_point = detail["quantization"]
+    return TensorSpec(
+        name=detail["name"],
+        shape=tuple(detail["shape"].tolist()),
+        dtype=np.dtype(detail["dtype"]).name,
+        quantization=Quantization(float(scale), int(zero_point)) if scale else None,
+    )

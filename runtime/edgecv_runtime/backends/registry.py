@@ -1,0 +1,98 @@
+"""Which back ends exist, and which one opens an artefact."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+
+from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends.base import Backend
+from edgecv_runtime.errors import BackendError, InputError, MissingPackageError, UnsupportedError
+from edgecv_runtime.manifest import Manifest
+
+GROUP = "edgecv.backends"
+
+# The order of preference where several can open a format; back ends from elsewhere come after these.
+_PREFERENCE = ("litert", "tflite", "onnxruntime", "openvino")
+
+
+@functools.cache
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def backend_names() -> tuple[str, ...]:
+    """Names of all known back ends, installed or not, preferred ones first."""
+    known = _entry_points()
+    return tuple(sorted(known, key=lambda name: (_PREFERENCE.index(name) if name in _PREFERENCE else 99, name)))
+
+
+def backend_class(name: str) -> type[Backend]:
+    """The driver of that name. Its library is not imported.
+
+    Raises
+    ------
+    InputError
+        Unknown name.
+    BackendError
+        The driver's own module cannot be imported.
+    """
+    known = _entry_points()
+    if name not in known:
+        raise InputError(f"backend must be one of {', '.join(backend_names())}; received {name!r}")
+    try:
+        driver = known[name].load()
+    except ImportError as error:
+        raise BackendError(
+            f"the driver of back end {name!r} ({known[name].value}) cannot be imported: {error}"
+        ) from error
+    if not (isinstance(driver, type) and issubclass(driver, Backend)):
+        raise BackendError(f"{known[name].value}, registered as back end {name!r}, must be a subclass of Backend")
+    return driver
+
+
+def open_backend(
+    artefact: Artefact,
+    *,
+    manifest: Manifest | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> Backend:
+    """Open an artefact with the named back end, or with the preferred one that is installed.
+
+    Raises
+    ------
+    InputError
+        Unknown back end, or a thread count below 1.
+    UnsupportedError
+        The back end does not run this format.
+    MissingPackageError
+        No back end for this format is installed; the message names the extra.
+    BackendError
+        The library refuses the model.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1; received {threads}")
+    driver = backend_class(backend) if backend is not None else _preferred(artefact.format)
+    if artefact.format not in driver.formats:
+        raise UnsupportedError(
+            f"back end {driver.name!r} runs {', '.join(driver.formats)}; this artefact is {artefact.format}"
+        )
+    return driver(artefact, manifest=manifest, device=device, threads=threads)
+
+
+def _preferred(format: str) -> type[Backend]:
+    # Drivers that only stand in for a library (the mock) must be asked for by name.
+    candidates = [
+        driver for name in backend_names() if name != "mock" and format in (driver := backend_class(name)).formats
+    ]
+    for driver in candidates:
+        if driver.is_installed():
+            return driver
+    if not candidates:
+        raise BackendError(f"no back end for {format} is registered: reinstall edgecv-runtime")
+    raise MissingPackageError(
+        f"running a {format} model needs {' or '.join(driver.package for driver in candidates)}, "
+        f"and none is installed: pip install '{candidates[0].install}'"
+    )

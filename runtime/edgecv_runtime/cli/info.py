@@ -1,0 +1,68 @@
+"""``edgecv info BUNDLE``: what a bundle holds, without loading a back end."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgecv_runtime.cli.command import Command, add_json_option
+from edgecv_runtime.cli.output import kilobytes, say, say_json
+from edgecv_runtime.manifest import InputSpec, TensorSpec
+
+
+def print_bundle_info(path: str | Path, as_json: bool) -> int:
+    """Print a bundle's manifest and report; returns the exit status."""
+    from edgecv_runtime.bundle import Bundle
+
+    bundle = Bundle(path)
+    manifest = bundle.manifest
+    report = bundle.report()
+    if as_json:
+        say_json({"manifest": manifest.to_dict(), "report": report, "size": bundle.size})
+        return 0
+    architecture = manifest.architecture.get("name", "foreign")
+    options = ", ".join(f"{key} {value}" for key, value in manifest.architecture.get("options", {}).items())
+    say(f"{manifest.name}: {manifest.task}, {architecture}{f' ({options})' if options else ''}")
+    sizes = f"{kilobytes(bundle.artefact().size)} (bundle {kilobytes(bundle.size)})"
+    say(f"  artefact   {manifest.format} {manifest.precision}, {sizes}")
+    for spec in manifest.inputs:
+        say(f"  input      {_tensor(spec)}, {_road(spec)}")
+    for output in manifest.outputs:
+        say(f"  output     {_tensor(output)}")
+    parameters = ", ".join(f"{key} {value}" for key, value in manifest.decoder.parameters.items())
+    say(f"  decoder    {manifest.decoder.name}{f' ({parameters})' if parameters else ''}")
+    if manifest.labels is not None:
+        shown = ", ".join(manifest.labels[:5])
+        say(f"  labels     {len(manifest.labels)}: {shown}{', …' if len(manifest.labels) > 5 else ''}")
+    for key in ("parameters", "macs"):
+        if isinstance(report.get(key), int):
+            say(f"  {key:<10} {report[key]:,}")
+    say(f"  made with  {', '.join(f'{name} {version}' for name, version in manifest.made_with.items())}")
+    return 0
+
+
+def _tensor(spec: TensorSpec) -> str:
+    shape = "×".join("?" if size is None else str(size) for size in spec.shape)
+    quantization = spec.quantization
+    scale = "" if quantization is None else f" (scale {quantization.scale:.6g}, zero point {quantization.zero_point})"
+    return f"{spec.name} {shape} {spec.dtype}{scale}"
+
+
+def _road(spec: InputSpec) -> str:
+    rule = spec.resize
+    how = f"{rule.mode} {rule.crop_fraction:g}" if rule.mode == "crop" else rule.mode
+    normalization = spec.normalization
+    units = "in graph" if normalization is None else f"mean {list(normalization.mean)} std {list(normalization.std)}"
+    return f"{spec.color} {spec.layout}, resize {how} ({rule.interpolation}), normalisation {units}"
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE")
+    add_json_option(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    return print_bundle_info(options.bundle, options.json)
+
+
+INFO = Command("info", "what a bundle holds", _configure, _run)

@@ -1,0 +1,145 @@
+"""Accuracy of a bundle on labelled pictures: the same preprocessing, back end and decoder as on the device."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.images import IMAGE_SUFFIXES, read_image
+from edgecv_runtime.model import Model
+from edgecv_runtime.progress import track
+
+LABELS_FILE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """A picture and the index of its class."""
+
+    path: Path
+    class_index: int
+
+
+@dataclass(frozen=True)
+class ClassificationAccuracy:
+    """Fractions of correctly classified pictures.
+
+    Attributes
+    ----------
+    top1, top5 : float in [0, 1]
+        The true class is the first, or among the first five.
+    n : int
+        Pictures counted.
+    skipped : int
+        Pictures that could not be read.
+    """
+
+    top1: float
+    top5: float
+    n: int
+    skipped: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"top1": self.top1, "top5": self.top5, "n": self.n, "skipped": self.skipped}
+
+
+def read_labelled_images(folder: str | Path, labels: tuple[str, ...] | None, classes: int) -> list[LabelledImage]:
+    """Read ``FOLDER/<class>/*.jpg``, or ``FOLDER/labels.csv`` (``file,class_index``) beside ``FOLDER/images/``.
+
+    Class folders are matched to class indices by name: the model's labels where all folders carry one; else by
+    the number where all are numbers; else, where there are as many folders as classes, in sorted order (as
+    Keras does).
+
+    Parameters
+    ----------
+    folder : str or Path
+    labels : tuple of str, or None
+        The model's class names.
+    classes : int
+        How many classes the model has.
+
+    Raises
+    ------
+    MissingFileError
+        No such folder.
+    InputError
+        It is laid out in neither way, or an index is out of range.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(f"no folder at {folder}")
+    listed = folder / LABELS_FILE
+    items = _read_list(folder, listed) if listed.is_file() else _read_class_folders(folder, labels, classes)
+    if not items:
+        raise InputError(f"{folder} holds no labelled image: DIR/<class>/*.jpg or DIR/{LABELS_FILE} is required")
+    for item in items:
+        if not 0 <= item.class_index < classes:
+            raise InputError(
+                f"class_index of {item.path.name} must be in 0..{classes - 1} for this model; "
+                f"received {item.class_index}"
+            )
+    return items
+
+
+def _read_list(folder: Path, listed: Path) -> list[LabelledImage]:
+    images = folder / "images" if (folder / "images").is_dir() else folder
+    with listed.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if not {"file", "class_index"} <= set(rows.fieldnames or ()):
+            raise InputError(
+                f"{listed} must have the columns file,class_index; received {','.join(rows.fieldnames or ())}"
+            )
+        try:
+            return [LabelledImage(images / row["file"], int(row["class_index"])) for row in rows]
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{listed}, line {rows.line_num}: class_index must be an integer ({error})") from None
+
+
+def _read_class_folders(folder: Path, labels: tuple[str, ...] | None, classes: int) -> list[LabelledImage]:
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = [path.name for path in folders]
+    if labels is not None and set(names) <= set(labels):
+        indices = [labels.index(name) for name in names]
+    elif names and all(name.isdecimal() for name in names):
+        indices = [int(name) for name in names]
+    elif len(names) == classes:
+        indices = list(range(classes))
+    else:
+        raise InputError(
+            f"the {len(names)} class folders of {folder} cannot be matched to the model's {classes} classes: name them "
+            f"after its labels or by class index, or write {LABELS_FILE} (file,class_index)"
+        )
+    return [
+        LabelledImage(path, index)
+        for subfolder, index in zip(folders, indices, strict=True)
+        for path in sorted(subfolder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    ]
+
+
+def evaluate_classification(model: Model, items: list[LabelledImage]) -> ClassificationAccuracy:
+    """Top-1 and top-5 accuracy. Pictures that cannot be read are skipped with a warning and counted.
+
+    Raises
+    ------
+    InputError
+        Not one picture could be read.
+    """
+    first = fifth = count = 0
+    for item in track(items, len(items), "evaluating", "images"):
+        try:
+            image = read_image(item.path)
+        except (InputError, MissingFileError) as error:
+            warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=2)
+            continue
+        best = model(image).top(5).indices.tolist()
+        first += best[0] == item.class_index
+        fifth += item.class_index in best
+        count += 1
+    if not count:
+        raise InputError(f"none of the {len(items)} labelled images could be read")
+    return ClassificationAccuracy(first / count, fifth / count, count, len(items) - count)

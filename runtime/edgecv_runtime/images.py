@@ -1,0 +1,125 @@
+"""Pictures in: from a file or an array to one (H, W, 3) uint8 RGB image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_runtime._require import require
+from edgecv_runtime.errors import InputError, MissingFileError
+
+Image = npt.NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
+
+
+def cv2(purpose: str) -> Any:
+    """OpenCV, or an error that says what to install for `purpose`."""
+    return require("cv2", install="edgecv-runtime[cv]", purpose=purpose)
+
+
+def read_image(path: str | Path) -> Image:
+    """Read an image file, upright and in colour.
+
+    The EXIF orientation is applied, grey becomes RGB, an alpha channel is dropped and 16 bits become 8.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    (H, W, 3) uint8, RGB
+
+    Raises
+    ------
+    MissingFileError
+        No such file.
+    InputError
+        The file is empty or not an image.
+    MissingPackageError
+        OpenCV is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"no image at {path}" + (" (it is a folder)" if path.is_dir() else ""))
+    try:
+        encoded = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if encoded.size == 0:
+        raise InputError(f"{path} is empty (0 bytes): an image file is required")
+    image = _decode(encoded)
+    if image is None:
+        raise InputError(f"{path} is not an image that can be decoded ({encoded.size:,} bytes)")
+    return image
+
+
+def _decode(encoded: npt.NDArray[np.uint8]) -> Image | None:
+    opencv = cv2("reading an image file")
+    try:
+        bgr = opencv.imdecode(encoded, opencv.IMREAD_COLOR)
+    except opencv.error:
+        return None  # a damaged header claims a size that OpenCV refuses
+    if bgr is None:
+        return None
+    rgb: Image = opencv.cvtColor(bgr, opencv.COLOR_BGR2RGB)
+    return rgb
+
+
+def as_rgb(image: Any) -> Image:
+    """Take an image array of any usual kind to (H, W, 3) uint8 RGB, without a copy where it is that already.
+
+    Parameters
+    ----------
+    image : array
+        (H, W) or (H, W, 1) grey, (H, W, 3) RGB or (H, W, 4) RGBA (alpha is dropped), uint8 or uint16
+        (full scale 65535; the high byte is kept, as OpenCV does when it decodes).
+
+    Raises
+    ------
+    InputError
+        Another shape or dtype, or an empty image.
+    """
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"an image must be a numpy array or a path; received {type(image).__name__}")
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
+        hint = ". Is it a batch? Pass a list of images" if image.ndim == 4 else ""
+        if image.ndim == 3 and image.shape[0] in (1, 3, 4):
+            hint = ". Channels must come last: image.transpose(1, 2, 0)"
+        raise InputError(
+            f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); received shape {image.shape}{hint}"
+        )
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        hint = ". For values 0..1: (255 * image).round().astype('uint8')" if image.dtype.kind == "f" else ""
+        raise InputError(f"an image must be uint8 (0..255) or uint16; received {image.dtype}{hint}")
+    if image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2)
+    rgb: Image = image[:, :, :3]
+    return rgb
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Image files in a folder and below, by suffix, in sorted order.
+
+    Raises
+    ------
+    MissingFileError
+        No such folder.
+    InputError
+        The folder holds no image file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(f"no folder at {folder}")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not paths:
+        raise InputError(f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return paths

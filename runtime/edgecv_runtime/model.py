@@ -1,0 +1,199 @@
+"""Load a bundle and call it like a function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends import Backend, open_backend
+from edgecv_runtime.bundle import SUFFIX, Bundle
+from edgecv_runtime.decoders import Decoder, make_decoder
+from edgecv_runtime.errors import BundleError, InputError, UnsupportedError
+from edgecv_runtime.images import read_image
+from edgecv_runtime.manifest import Manifest, TensorSpec
+from edgecv_runtime.preprocess import Geometry, dequantize, preprocess
+
+
+def load(path: str | Path, backend: str | None = None, device: str | None = None, threads: int | None = None) -> Model:
+    """Load a bundle, or a bare artefact that carries edgecv metadata.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``name.edgecv``, ``model.tflite``, ``model.onnx`` or ``model.xml``.
+    backend : str or None
+        ``"litert"``, ``"tflite"``, ``"onnxruntime"``, ``"openvino"`` or ``"mock"``. None: the preferred one that
+        is installed.
+    device : str or None
+        Where to run, as the back end names it. None: the CPU.
+    threads : int or None
+        Threads for one inference. None: every core this process may use.
+
+    Raises
+    ------
+    MissingFileError, BundleError, MissingPackageError, UnsupportedError, BackendError, InputError
+
+    Examples
+    --------
+    >>> import edgecv_runtime as ert
+    >>> model = ert.load("lenet5.edgecv")            # doctest: +SKIP
+    >>> model("seven.png").top(1).labels             # doctest: +SKIP
+    ('7',)
+    """
+    path = Path(path)
+    if path.suffix == SUFFIX or path.suffix not in (".tflite", ".onnx", ".xml"):
+        bundle = Bundle(path)
+        return Model(bundle.artefact(), bundle.manifest, backend=backend, device=device, threads=threads)
+    artefact = Artefact.from_file(path)
+    manifest = artefact.manifest()
+    if manifest is None:
+        raise BundleError(
+            f"{path} carries no edgecv metadata, so how to feed it is unknown: "
+            f"edgecv wrap {path.name} --task classification -o {path.stem}{SUFFIX}"
+        )
+    return Model(artefact, manifest, backend=backend, device=device, threads=threads)
+
+
+class Model:
+    """A loaded model: picture in, result out.
+
+    Parameters
+    ----------
+    artefact : Artefact
+    manifest : Manifest
+    backend, device, threads
+        As in `load`.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    backend : Backend
+    """
+
+    def __init__(
+        self,
+        artefact: Artefact,
+        manifest: Manifest,
+        *,
+        backend: str | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if len(manifest.inputs) != 1:
+            raise UnsupportedError(f"a model must have one image input; this one has {len(manifest.inputs)}")
+        self.manifest = manifest
+        self._decoder: Decoder = make_decoder(manifest)
+        self._input = manifest.inputs[0]
+        self.backend: Backend = open_backend(
+            artefact, manifest=manifest, backend=backend, device=device, threads=threads
+        )
+        try:
+            _match(manifest.inputs, self.backend.inputs, "input")
+            self._order = _match(manifest.outputs, self.backend.outputs, "output")
+        except BundleError:
+            self.backend.close()
+            raise
+
+    @overload
+    def __call__(self, image: npt.NDArray[Any] | str | Path) -> Any: ...
+
+    @overload
+    def __call__(self, image: list[Any] | tuple[Any, ...]) -> list[Any]: ...
+
+    def __call__(self, image: Any) -> Any:
+        """Run on one image, or on each of a list.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8 RGB array, a path, or a list of either
+            Grey, RGBA and 16-bit arrays are converted (see `as_rgb`).
+
+        Returns
+        -------
+        The task's result (`Classification`), or a list of results for a list.
+
+        Raises
+        ------
+        InputError, MissingFileError
+            It is not an image.
+        BackendError
+            The inference library failed.
+        """
+        if isinstance(image, list | tuple):
+            return self._run_many(image)
+        tensor, geometry = self._prepare(image)
+        return self._decoder.decode([output[0] for output in self._infer(tensor)], geometry)
+
+    def outputs(self, image: npt.NDArray[Any] | str | Path) -> list[npt.NDArray[np.float32]]:
+        """The float outputs for one image, as the source model gives them: (1, ...) each, before decoding."""
+        tensor, _ = self._prepare(image)
+        return self._infer(tensor)
+
+    def close(self) -> None:
+        """Release the back end. Calling it again does nothing."""
+        self.backend.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        manifest, backend = self.manifest, self.backend
+        return (
+            f"<Model {manifest.name}: {manifest.task}, {manifest.format} {manifest.precision} "
+            f"on {backend.name} {backend.version()} ({backend.note})>"
+        )
+
+    def _prepare(self, image: Any) -> tuple[npt.NDArray[Any], Geometry]:
+        return preprocess(read_image(image) if isinstance(image, str | Path) else image, self._input)
+
+    def _infer(self, tensor: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
+        raw = self.backend.infer([tensor])
+        outputs = [_to_float(raw[index], spec) for index, spec in zip(self._order, self.manifest.outputs, strict=True)]
+        return self._decoder.activate(outputs)
+
+    def _run_many(self, images: Sequence[Any]) -> list[Any]:
+        if not images:
+            return []
+        if self._input.batch == 1:
+            return [self(image) for image in images]
+        if self._input.batch is not None and len(images) != self._input.batch:
+            raise InputError(f"this model takes exactly {self._input.batch} images at a time; received {len(images)}")
+        prepared = [self._prepare(image) for image in images]
+        outputs = self._infer(np.concatenate([tensor for tensor, _ in prepared]))
+        return [
+            self._decoder.decode([output[row] for output in outputs], geometry)
+            for row, (_, geometry) in enumerate(prepared)
+        ]
+
+
+def _match(wanted: Sequence[TensorSpec], there: Sequence[TensorSpec], kind: str) -> list[int]:
+    """Where each tensor of the manifest stands in the back end's order: by name, never by position."""
+    names = [spec.name for spec in there]
+    missing = [spec.name for spec in wanted if spec.name not in names]
+    if missing:
+        raise BundleError(f"the manifest's {kind} {missing[0]!r} is not in the model, which has {', '.join(names)}")
+    for spec in wanted:
+        found = there[names.index(spec.name)]
+        if found.dtype != spec.dtype or found.shape != spec.shape:
+            raise BundleError(
+                f"{kind} {spec.name!r} is {spec.dtype} {list(spec.shape)} in the manifest "
+                f"but {found.dtype} {list(found.shape)} in the model: they do not belong together"
+            )
+    return [names.index(spec.name) for spec in wanted]
+
+
+def _to_float(array: npt.NDArray[Any], spec: TensorSpec) -> npt.NDArray[np.float32]:
+    if spec.quantization is not None:
+        return dequantize(array, spec.quantization.scale, spec.quantization.zero_point)
+    return array.astype(np.float32, copy=False)

@@ -1,0 +1,164 @@
+"""From a picture to the input tensor, and back again for coordinates.
+
+The one place where pixels are resized and normalised: calibration, evaluation, verification and the device all
+call it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_runtime.errors import InputError
+from edgecv_runtime.images import Image, as_rgb, cv2
+from edgecv_runtime.manifest import InputSpec, Resize
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the input tensor's pixels lie in the source image.
+
+    ``source = offset + input * scale`` for x and for y, where a pixel covers [i, i + 1).
+
+    Attributes
+    ----------
+    source_size : (height, width) of the source image, pixels
+    scale : (x, y) source pixels per input pixel
+    offset : (x, y) source position of the input's left upper corner, pixels
+    """
+
+    source_size: tuple[int, int]
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+    def to_source(self, points: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Map (..., 2) x, y input positions to source pixels."""
+        return np.asarray(points, np.float32) * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
+
+
+def preprocess(image: Any, spec: InputSpec) -> tuple[npt.NDArray[Any], Geometry]:
+    """Turn one picture into the model's input.
+
+    Parameters
+    ----------
+    image : array
+        What `as_rgb` takes: uint8 or uint16, grey, RGB or RGBA.
+    spec : InputSpec
+        The manifest's description of the input.
+
+    Returns
+    -------
+    tensor : (1, H, W, C) or (1, C, H, W), of the input's dtype
+    geometry : Geometry
+
+    Raises
+    ------
+    InputError
+        The image is not one (shape, dtype), or the input's dtype cannot hold its values.
+    """
+    rgb = as_rgb(image)
+    resized, geometry = resize(rgb, spec.size, spec.resize)
+    return _encode(_recolor(resized, spec.color), spec), geometry
+
+
+def resize(image: Image, size: tuple[int, int], rule: Resize) -> tuple[Image, Geometry]:
+    """Resize (H, W, C) uint8 to (height, width) by the manifest's rule.
+
+    ``crop`` takes its region out of the source first and resizes only that: the same picture as resizing first
+    and cropping then, up to rounding to whole source pixels, for a fraction of the work.
+    """
+    height, width = image.shape[:2]
+    if rule.mode == "crop":
+        top, left, crop_height, crop_width = _crop_region((height, width), size, rule.crop_fraction)
+        region = image[top : top + crop_height, left : left + crop_width]
+        return _scale(region, size, rule), _geometry((height, width), (crop_height, crop_width), size, (left, top))
+    if rule.mode == "letterbox":
+        return _letterbox(image, size, rule)
+    return _scale(image, size, rule), _geometry((height, width), (height, width), size, (0, 0))
+
+
+def _geometry(
+    source: tuple[int, int], region: tuple[int, int], size: tuple[int, int], offset: tuple[float, float]
+) -> Geometry:
+    return Geometry(source, (region[1] / size[1], region[0] / size[0]), offset)
+
+
+def _crop_region(source: tuple[int, int], size: tuple[int, int], fraction: float) -> tuple[int, int, int, int]:
+    """Top, left, height, width of the centred region with the aspect of `size`."""
+    height, width = source
+    unit = min(height / size[0], width / size[1]) * fraction
+    crop_height = min(height, max(1, round(size[0] * unit)))
+    crop_width = min(width, max(1, round(size[1] * unit)))
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+def _letterbox(image: Image, size: tuple[int, int], rule: Resize) -> tuple[Image, Geometry]:
+    height, width = image.shape[:2]
+    ratio = min(size[0] / height, size[1] / width)
+    inner = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+    top, left = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2) if rule.align == "center" else (0, 0)
+    canvas = np.full((*size, image.shape[2]), rule.pad_value, np.uint8)
+    canvas[top : top + inner[0], left : left + inner[1]] = _scale(image, inner, rule)
+    scale = (width / inner[1], height / inner[0])
+    return canvas, Geometry((height, width), scale, (-left * scale[0], -top * scale[1]))
+
+
+def _scale(image: Image, size: tuple[int, int], rule: Resize) -> Image:
+    if image.shape[:2] == size:
+        return image
+    opencv = cv2(f"resizing an image of {image.shape[1]}x{image.shape[0]} to {size[1]}x{size[0]}")
+    flag = {
+        "nearest": opencv.INTER_NEAREST,
+        "linear": opencv.INTER_LINEAR,
+        "cubic": opencv.INTER_CUBIC,
+        "area": opencv.INTER_AREA,
+    }[rule.interpolation]
+    scaled: Image = opencv.resize(image, (size[1], size[0]), interpolation=flag)
+    return scaled
+
+
+def _recolor(image: Image, color: str) -> Image:
+    if color == "RGB":
+        return image
+    if color == "BGR":
+        return image[:, :, ::-1]
+    # ITU-R BT.601 luma with OpenCV's 15-bit weights, so that a device without OpenCV gives the same grey.
+    weights = np.array([9798, 19235, 3735], np.int32)
+    return ((image.astype(np.int32) @ weights + 16384) >> 15).astype(np.uint8)[:, :, None]
+
+
+def _encode(image: Image, spec: InputSpec) -> npt.NDArray[Any]:
+    """Normalise, quantize and lay out as the artefact wants it."""
+    dtype = np.dtype(spec.dtype)
+    tensor: npt.NDArray[Any] = image
+    if spec.normalization is not None:
+        mean, std = np.array(spec.normalization.mean, np.float32), np.array(spec.normalization.std, np.float32)
+        tensor = (image.astype(np.float32) - mean) / std
+        if spec.quantization is not None:
+            tensor = quantize(tensor, spec.quantization.scale, spec.quantization.zero_point, dtype)
+        elif dtype.kind != "f":
+            raise InputError(
+                f"input {spec.name!r} is normalised and {dtype}, but its quantization is not given: "
+                "a manifest for such a model must state scale and zero point"
+            )
+    elif dtype == np.int8:
+        # Pixels as they are, in an int8 tensor: the same bits with the zero point moved by 128.
+        tensor = (image ^ np.uint8(0x80)).view(np.int8)
+    if spec.layout == "NCHW":
+        tensor = tensor.transpose(2, 0, 1)
+    return np.ascontiguousarray(tensor, dtype)[None]
+
+
+def quantize(real: npt.NDArray[Any], scale: float, zero_point: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """``q = clip(round(real / scale) + zero_point)`` (Jacob et al. 2018, eq. 1), ties to even."""
+    limits = np.iinfo(dtype)
+    quantized: npt.NDArray[Any] = np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max).astype(dtype)
+    return quantized
+
+
+def dequantize(quantized: npt.NDArray[Any], scale: float, zero_point: int) -> npt.NDArray[np.float32]:
+    """``real = scale * (q - zero_point)`` (Jacob et al. 2018, eq. 1)."""
+    return (quantized.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)

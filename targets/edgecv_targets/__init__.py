@@ -1,0 +1,1 @@
+"""Devices as data: one TOML file each, and their reader."""
