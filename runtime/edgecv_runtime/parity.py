@@ -58,7 +58,7 @@ class Golden:
         arrays: dict[str, npt.NDArray[Any]] = {f"image_{index}": image for index, image in enumerate(self.images)}
         arrays |= {f"output_{index}": output for index, output in enumerate(self.outputs)}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, tolerance=self.tolerance, origin=np.array(self.origin), **arrays)
+        np.savez_compressed(buffer, tolerance=self.tolerance, origin=np.array(self.origin), **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
 
     @classmethod
