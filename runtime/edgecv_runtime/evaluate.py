@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgecv_runtime.errors import InputError, MissingFileError
-from edgecv_runtime.images import IMAGE_SUFFIXES, read_image
+from edgecv_runtime.images import IMAGE_SUFFIXES, Image, read_image
 from edgecv_runtime.model import Model
 from edgecv_runtime.progress import track
 
@@ -122,7 +123,24 @@ def _read_class_folders(folder: Path, labels: tuple[str, ...] | None, classes: i
 
 
 def evaluate_classification(model: Model, items: list[LabelledImage]) -> ClassificationAccuracy:
-    """Top-1 and top-5 accuracy. Pictures that cannot be read are skipped with a warning and counted.
+    """Top-1 and top-5 accuracy of a loaded model; see `count_correct`."""
+    return count_correct(lambda image: model(image).top(5).indices.tolist(), items, "evaluating")
+
+
+def count_correct(
+    rank: Callable[[Image], Sequence[int]], items: Sequence[LabelledImage], text: str
+) -> ClassificationAccuracy:
+    """Top-1 and top-5 accuracy of anything that ranks classes.
+
+    Pictures that cannot be read are skipped with a warning and counted.
+
+    Parameters
+    ----------
+    rank : callable
+        From (H, W, 3) uint8 RGB to the five best class indices, best first.
+    items : sequence of LabelledImage
+    text : str
+        For the progress bar.
 
     Raises
     ------
@@ -130,13 +148,13 @@ def evaluate_classification(model: Model, items: list[LabelledImage]) -> Classif
         Not one picture could be read.
     """
     first = fifth = count = 0
-    for item in track(items, len(items), "evaluating", "images"):
+    for item in track(items, len(items), text, "images"):
         try:
             image = read_image(item.path)
         except (InputError, MissingFileError) as error:
             warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=2)
             continue
-        best = model(image).top(5).indices.tolist()
+        best = rank(image)
         first += best[0] == item.class_index
         fifth += item.class_index in best
         count += 1

@@ -1,0 +1,1 @@
+"""Subcommands of ``edgecv`` that need the workstation; found by entry point."""

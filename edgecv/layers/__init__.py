@@ -1,0 +1,1 @@
+"""Building blocks that several model families share. Import the module you need; each imports Keras when called."""

@@ -1,0 +1,97 @@
+"""Prove an artefact against its float source, and make the parity contract that travels with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_export.plan import Plan
+from edgecv_runtime.errors import CheckFailedError
+from edgecv_runtime.images import Image, cv2
+from edgecv_runtime.model import Model
+from edgecv_runtime.parity import Golden, differences
+
+# Pictures in the contract: enough to see a systematic difference, few enough to travel.
+IMAGES = 4
+
+# What an artefact may differ from its float source by (largest absolute difference of an activated output) before
+# the export is refused. Float formats: rounding only. Quantized: what a working quantization stays far below.
+LIMITS = {"fp32": 1e-4, "fp16": 1e-2, "dynamic": 0.5, "int8": 0.8, "int16x8": 0.2}
+
+# The contract's tolerance: this much more than was measured when it was made, since another CPU sums in another
+# order, and at least a floor.
+_MARGIN = 2.0
+_FLOORS = {"fp32": 1e-4, "fp16": 5e-3, "dynamic": 2e-2, "int8": 4e-2, "int16x8": 1e-2}
+_RMS_SHARE = 0.25  # of the largest difference's floor: a systematic shift shows in the mean before the maximum
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """The contract, and what was measured.
+
+    Attributes
+    ----------
+    golden : Golden
+    measured : (outputs, 2) float64
+        Largest absolute and root-mean-square difference of each output.
+    agreement : float
+        Share of the images whose best class is the float source's.
+    """
+
+    golden: Golden
+    measured: npt.NDArray[np.float64]
+    agreement: float
+
+
+def choose_images(images: Sequence[Image], size: tuple[int, int]) -> tuple[Image, ...]:
+    """A few images, evenly spaced, no larger than the input needs: the contract travels to the device."""
+    chosen = [images[index] for index in np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(int)]
+    return tuple(_shrunk(image, size) for image in chosen)
+
+
+def _shrunk(image: Image, size: tuple[int, int]) -> Image:
+    # One seventh more than the input on the shorter side, so that a crop still has something to cut off.
+    factor = 8 / 7 * max(size[0] / image.shape[0], size[1] / image.shape[1])
+    if factor >= 1:
+        return image
+    opencv = cv2("making a parity contract")
+    shape = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    shrunk: Image = opencv.resize(image, shape, interpolation=opencv.INTER_AREA)
+    return shrunk
+
+
+def prove(model: Model, plan: Plan, images: Sequence[Image], expected: npt.NDArray[np.float32], origin: str) -> Proof:
+    """Compare an artefact with its float source, and write the contract.
+
+    Parameters
+    ----------
+    model : Model
+        The artefact, loaded.
+    plan : Plan
+    images : sequence of (H, W, 3) uint8 RGB
+    expected : (N, ...) float32
+        The float source's answers.
+    origin : str
+        Where the images come from.
+
+    Raises
+    ------
+    CheckFailedError
+        The artefact differs from its source by more than its precision explains.
+    """
+    measured = differences(model, images, [expected])
+    largest = float(measured[0, 0])
+    limit = LIMITS[plan.precision]
+    if not largest <= limit:
+        raise CheckFailedError(
+            f"the {plan.format} {plan.precision} artefact differs from its float source by {largest:.3g} "
+            f"(at most {limit:g} is accepted): nothing was written"
+        )
+    floor = _FLOORS[plan.precision]
+    tolerance = np.maximum(_MARGIN * measured, [[floor, floor * _RMS_SHARE]])
+    answers = np.concatenate([model.outputs(image)[0] for image in images])
+    agreement = float((answers.argmax(-1) == expected.argmax(-1)).mean())
+    return Proof(Golden(tuple(images), (expected,), tolerance, origin), measured, agreement)

@@ -1,0 +1,109 @@
+"""What every exporter is given: the network to convert, and the grid of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_export.plan import Plan
+from edgecv_export.quantize.affine import Range
+from edgecv_export.quantize.correct import FLOAT16, INT8, INT8_WEIGHTS, round_and_correct
+from edgecv_export.quantize.fold import fold_batch_norms
+from edgecv_export.quantize.rebuild import inline
+from edgecv_export.source import INPUT_NAME, Source
+
+# The corrected biases come from this many calibration images: a mean needs few, and both networks' activations are
+# held in memory.
+_CORRECTION_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class InputGrid:
+    """How a uint8 pixel stands for a real input: ``real = scale * (pixel - zero_point)``.
+
+    With one mean and one std for all channels the normalisation is this grid, and costs nothing on the device.
+    A mean between two levels is rounded to the next; the bias correction makes up for the half level.
+    """
+
+    scale: float
+    zero_point: int
+
+    @property
+    def range(self) -> Range:
+        """The real values of pixels 0 and 255."""
+        return Range(-self.scale * self.zero_point, self.scale * (255 - self.zero_point))
+
+    def to_real(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return (pixels.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One conversion.
+
+    Attributes
+    ----------
+    plan : Plan
+    network : keras.Model
+        What is converted. Float precisions: the whole model, fed with normalised values. Integer precisions:
+        without its final activation, batch norms folded, weights on their grid, fed with `grid` values.
+    normalize : callable
+        For float precisions: a TensorFlow function from float pixels to the network's input.
+    grid : InputGrid
+        For integer precisions.
+    pixels : (N, H, W, C) uint8
+        Calibration images at the input's size; empty where the precision needs none.
+    output_name : str
+    """
+
+    plan: Plan
+    network: Any
+    normalize: Callable[[Any], Any]
+    grid: InputGrid
+    pixels: npt.NDArray[np.uint8]
+    output_name: str
+    input_name: str = INPUT_NAME
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(1, H, W, C)."""
+        return (1, *self.network.inputs[0].shape[1:])
+
+    def calibration_values(self) -> list[npt.NDArray[np.float32]]:
+        """The calibration images as the integer network takes them, (1, H, W, C) each."""
+        return [self.grid.to_real(image[None]) for image in self.pixels]
+
+
+def make_job(source: Source, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Job:
+    """Prepare a source model for one conversion."""
+    mean, std = source.preprocessing.mean, source.preprocessing.std
+    few = pixels[:_CORRECTION_IMAGES]
+    if not plan.integer:
+        network = source.model
+        if plan.precision == "fp16":
+            normalized = source.normalize(few)
+            network = round_and_correct(fold_batch_norms(network), normalized, normalized, FLOAT16)
+        return Job(plan, network, lambda image: (image - list(mean)) / list(std), InputGrid(1.0, 0), pixels, "scores")
+    network, grid = _onto_grid(fold_batch_norms(source.logits[0]), mean, std)
+    exact = few.astype(np.float32) if grid == InputGrid(1.0, 0) else source.normalize(few)
+    rounding = INT8 if plan.precision == "int8" else INT8_WEIGHTS
+    network = round_and_correct(network, exact, grid.to_real(few), rounding)
+    return Job(plan, network, lambda image: image, grid, pixels, "logits")
+
+
+def _onto_grid(network: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Any, InputGrid]:
+    """The network and the grid of its uint8 input, with the normalisation in the one or in the other."""
+    import keras
+
+    if len(set(mean)) == 1 and len(set(std)) == 1 and 0 <= mean[0] <= 255:
+        return network, InputGrid(1 / std[0], int(np.floor(mean[0] + 0.5)))
+    # Channels differ: the artefact must do it, from pixels.
+    image = keras.Input(network.inputs[0].shape[1:], name=INPUT_NAME)
+    scaled = keras.layers.Rescaling([1 / value for value in std], [-m / s for m, s in zip(mean, std, strict=True)])(
+        image
+    )
+    return inline(keras.Model(image, network(scaled))), InputGrid(1.0, 0)

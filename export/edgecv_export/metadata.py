@@ -1,0 +1,57 @@
+"""Write the manifest into the artefact itself, so that a bare model file still knows how it wants to be fed."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from edgecv_runtime.artefact import METADATA_KEY, Artefact
+from edgecv_runtime.manifest import Manifest
+
+
+def embed(artefact: Artefact, manifest: Manifest) -> Artefact:
+    """The artefact with the manifest inside, in place of any it carried before."""
+    text = manifest.embedded().to_json()
+    writer = {"tflite": _into_tflite, "onnx": _into_onnx, "openvino": _into_openvino}[artefact.format]
+    return Artefact(artefact.format, writer(artefact.model, text), artefact.weights)
+
+
+def _into_tflite(content: bytes, text: str) -> bytes:
+    import numpy as np
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(text.encode(), np.uint8)
+    entry = schema.MetadataT()
+    entry.name = METADATA_KEY.encode()
+    others = [other for other in model.metadata or [] if other.name != METADATA_KEY.encode()]
+    entry.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*others, entry]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _into_onnx(content: bytes, text: str) -> bytes:
+    import onnx
+
+    model = onnx.load_from_string(content)
+    others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend([*others, onnx.StringStringEntryProto(key=METADATA_KEY, value=text)])
+    return bytes(model.SerializeToString())
+
+
+def _into_openvino(content: bytes, text: str) -> bytes:
+    """Into ``<rt_info>``, as ``openvino.Model.set_rt_info`` writes it: line breaks would not survive an attribute."""
+    xml = content.decode()
+    value = escape(text).replace("\r", "&#13;").replace("\n", "&#10;").replace("\t", "&#9;")
+    xml = re.sub(rf'\s*<{METADATA_KEY} value="[^"]*"\s*/>', "", xml)
+    entry = f'\t\t<{METADATA_KEY} value="{value}" />\n'
+    if "</rt_info>" in xml:
+        start = xml.rindex("</rt_info>")
+        line = xml.rfind("\n", 0, start) + 1
+        return (xml[:line] + entry + xml[line:]).encode()
+    end = xml.rindex("</net>")
+    return (xml[:end] + f"\t<rt_info>\n{entry}\t</rt_info>\n" + xml[end:]).encode()
