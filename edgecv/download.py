@@ -77,9 +77,10 @@ def fetch(
         with part.open("ab") as file, _exclusive(file, part):
             try:
                 stated = _receive(address, file, path, timeout)
-            finally:
+            except MissingFileError:
                 if file.seek(0, os.SEEK_END) == 0:
                     part.unlink()  # nothing came: leave nothing
+                raise
             file.flush()
             os.fsync(file.fileno())
             try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecv.download import cache_folder, fetch
 from edgecv.models.registry import ModelRecord, OfficialWeights, OptionValue
@@ -97,6 +98,13 @@ def official_file(
 def shipped_file(record: ModelRecord, name: str) -> Path:
     """Path of a weight file that comes with the package, by its name in the record."""
     return Path(__file__).with_name("weights") / record.shipped_weights[name]
+
+
+def shipped_facts(record: ModelRecord, name: str) -> dict[str, Any]:
+    """What the training script measured of the weights that come with the package: accuracies, settings, sha256."""
+    text = shipped_file(record, name).with_name(f"{record.name}_{name}.json").read_text(encoding="utf-8")
+    facts: dict[str, Any] = json.loads(text)
+    return facts
 
 
 def load_weights(model: keras.Model, path: str | Path, record: ModelRecord | None = None) -> None:

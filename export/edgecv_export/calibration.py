@@ -58,7 +58,7 @@ def load_calibration(
     RuntimeWarning
         For each file that cannot be read; it is skipped and counted.
     """
-    items: Sequence[Any] = list_images(source) if isinstance(source, str | Path) else source
+    items: Any = list_images(source) if isinstance(source, str | Path) else source
     if len(items) == 0:
         raise InputError("calibration needs at least one image; received none")
     chosen = np.linspace(0, len(items) - 1, min(limit, len(items))).round().astype(int)
@@ -104,3 +104,12 @@ def generated_images(count: int, size: tuple[int, int], seed: int = 0) -> tuple[
         field[top:bottom, left:right] = generator.uniform(-1, 1, 3)
         images.append(np.clip(127.5 + 100 * field, 0, 255).astype(np.uint8))
     return tuple(images)
+
+
+def contract_pictures(size: tuple[int, int], count: int = 16) -> tuple[Image, ...]:
+    """Generated pictures for a model of that input size: larger and of another shape.
+
+    A contract whose pictures had the input's own size could not see the resize: it would prove half the road.
+    """
+    height, width = size
+    return generated_images(count, (height * 8 // 7, width * 10 // 7))

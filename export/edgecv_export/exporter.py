@@ -12,7 +12,7 @@ from typing import Any
 
 from edgecv.models.registry import Preprocessing
 from edgecv_export import contract
-from edgecv_export.calibration import CalibrationImages, generated_images, load_calibration
+from edgecv_export.calibration import CalibrationImages, contract_pictures, load_calibration
 from edgecv_export.formats import exporter_of
 from edgecv_export.formats.job import make_job
 from edgecv_export.metadata import embed
@@ -31,12 +31,10 @@ from edgecv_runtime.evaluate import (
     evaluate_classification,
     read_labelled_images,
 )
-from edgecv_runtime.images import Image
 from edgecv_runtime.manifest import DecoderSpec, InputSpec, Manifest
 from edgecv_runtime.model import Model
 
 _LATENCY_RUNS = 20
-_GENERATED = 16  # pictures drawn where none are given
 _PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "openvino", "ai-edge-litert")
 
 
@@ -133,7 +131,7 @@ def export(
     items = None if evaluation is None else read_labelled_images(evaluation, class_names, source.classes)
     pictures = None if calibration is None else load_calibration(calibration)
 
-    images = _images(source, pictures)
+    images = contract_pictures(source.size) if pictures is None else pictures.images
     pixels = source.pixels(images)
     artefact = exporter_of(format)(make_job(source, plan, pixels))
     manifest = describe(source, plan, artefact, class_names, name or path.stem)
@@ -191,15 +189,6 @@ def made_with() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return {**found, "cpu": cpu.describe()}
-
-
-def _images(source: Source, pictures: CalibrationImages | None) -> tuple[Image, ...]:
-    """The calibration images; where there are none, generated ones."""
-    if pictures is not None:
-        return pictures.images
-    height, width = source.size
-    # Not square and larger than the input: a contract that could not see the resize would prove half the road.
-    return generated_images(_GENERATED, (height * 8 // 7, width * 10 // 7))
 
 
 def _accuracy(source: Source, runnable: Model, items: Any) -> dict[str, ClassificationAccuracy]:

@@ -131,7 +131,7 @@ class Source:
     def pixels(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
         """(N, H, W, C) uint8: the images as the device will resize them."""
         spec = self.input_spec
-        empty = np.empty((0, *spec.shape[1:]), np.uint8)
+        empty = np.empty((0, *self.size, len(self.preprocessing.mean)), np.uint8)
         return np.concatenate([empty, *(preprocess(image, spec)[0] for image in images)])
 
     def normalize(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -20,6 +20,9 @@ from edgecv_export.source import INPUT_NAME, Source
 # held in memory.
 _CORRECTION_IMAGES = 32
 
+# Float precisions that round the weights all the same.
+_WEIGHT_ROUNDING = {"fp16": FLOAT16, "dynamic": INT8_WEIGHTS}
+
 
 @dataclass(frozen=True)
 class InputGrid:
@@ -84,9 +87,10 @@ def make_job(source: Source, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Job:
     few = pixels[:_CORRECTION_IMAGES]
     if not plan.integer:
         network = source.model
-        if plan.precision == "fp16":
+        if plan.precision in _WEIGHT_ROUNDING:
             normalized = source.normalize(few)
-            network = round_and_correct(fold_batch_norms(network), normalized, normalized, FLOAT16)
+            rounding = _WEIGHT_ROUNDING[plan.precision]
+            network = round_and_correct(fold_batch_norms(network), normalized, normalized, rounding)
         return Job(plan, network, lambda image: (image - list(mean)) / list(std), InputGrid(1.0, 0), pixels, "scores")
     network, grid = _onto_grid(fold_batch_norms(source.logits[0]), mean, std)
     exact = few.astype(np.float32) if grid == InputGrid(1.0, 0) else source.normalize(few)

@@ -7,7 +7,6 @@ the last the input gets the exact grid of its pixels, and the logits room for va
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from edgecv_export.formats.job import Job
 from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
 from edgecv_export.quantize.affine import Range
 from edgecv_export.quantize.ranges import widened
+from edgecv_export.quiet import native_stderr_silenced
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
 
@@ -125,19 +125,13 @@ def _with_names(content: bytes, job: Job) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """TensorFlow's remarks on its own conversion, in Python and below it, are not the user's concern."""
+    """TensorFlow's remarks on its own conversion are not the user's concern."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    stderr = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(null, 2)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), native_stderr_silenced():
             warnings.simplefilter("ignore")
             yield
     finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(null)
         logger.setLevel(level)

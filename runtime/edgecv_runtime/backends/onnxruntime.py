@@ -59,6 +59,9 @@ class ONNXRuntimeBackend(Backend):
         options.log_severity_level = 3  # errors come as exceptions; its warnings are about its own optimizer
         if self._precise:
             options.add_session_config_entry("session.x64quantprecision", "1")
+        if manifest is not None and manifest.precision == "dynamic":
+            # Weights are stored as int8 and dequantized: once, when the session is made, instead of at every call.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session: Any = ort.InferenceSession(artefact.model, options, providers=[provider])
         except Exception as error:  # noqa: BLE001  # its exceptions share no base class of their own

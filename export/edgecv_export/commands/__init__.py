@@ -1,0 +1,1 @@
+"""Subcommands of ``edgecv`` that need the converters; found by entry point, TensorFlow imported only when run."""

@@ -1,0 +1,189 @@
+"""Bring your own model: a TFLite, ONNX or OpenVINO file becomes a bundle that knows how to be fed and read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecv_export import contract
+from edgecv_export.calibration import contract_pictures, load_calibration
+from edgecv_export.exporter import Exported, made_with
+from edgecv_export.metadata import embed
+from edgecv_export.plan import Plan
+from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends import open_backend
+from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, check_output_path, write_bundle
+from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_runtime.manifest import (
+    DecoderSpec,
+    InputSpec,
+    Layout,
+    Manifest,
+    Normalization,
+    Resize,
+    TensorSpec,
+)
+from edgecv_runtime.model import Model
+
+TASKS = ("classification",)
+
+_CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
+
+
+def wrap(
+    source: str | Path,
+    path: str | Path,
+    *,
+    task: str = "classification",
+    activation: str = "none",
+    color: str = "RGB",
+    layout: Layout | None = None,
+    resize: Resize | None = None,
+    normalization: Normalization | None = None,
+    labels: Sequence[str] | None = None,
+    precision: str | None = None,
+    images: Any = None,
+    name: str | None = None,
+) -> Exported:
+    """Wrap a model file from elsewhere as a bundle.
+
+    Parameters
+    ----------
+    source : str or Path
+        ``model.tflite``, ``model.onnx``, or ``model.xml`` with its ``.bin`` beside it. One image input, one output.
+    path : str or Path
+        Ends in ``.edgecv``.
+    task : {"classification"}
+    activation : {"none", "softmax", "sigmoid"}
+        What the device must still apply to the output.
+    color : {"RGB", "BGR", "GRAY"}
+    layout : {"NHWC", "NCHW"}, optional
+        Default: read off the input's shape where that leaves no doubt.
+    resize : Resize, optional
+        Default: stretch, bilinear.
+    normalization : Normalization, optional
+        ``(pixel - mean) / std``; required where the model takes floats. Integer models take pixels as they are.
+    labels : sequence of str, optional
+    precision : str, optional
+        Default: read off the file.
+    images : folder, or sequence of images or paths, optional
+        For the parity contract, which then holds this machine's own answers. Default: generated pictures.
+    name : str, optional
+
+    Raises
+    ------
+    InputError, MissingFileError, UnsupportedError, OutputError, BackendError
+
+    Examples
+    --------
+    >>> wrap("mobilenet_v2_quant.tflite", "mobilenet_v2.edgecv")  # doctest: +SKIP
+    """
+    source, path = Path(source), Path(path)
+    if task not in TASKS:
+        raise UnsupportedError(f"this version wraps {', '.join(TASKS)} models; received task {task!r}")
+    check_output_path(path)
+    pictures = None if images is None else load_calibration(images)
+    artefact = Artefact.from_file(source)
+    with open_backend(artefact) as backend:
+        inputs, outputs = backend.inputs, backend.outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UnsupportedError(
+            f"a classification model has one input and one output; {source.name} has {len(inputs)} and {len(outputs)}"
+        )
+    spec = _input(inputs[0], color, layout, resize or Resize(), normalization)
+    found = precision or read_precision(artefact, inputs + outputs)
+    plan = Plan(artefact.format, found)
+    manifest = Manifest(
+        name=name or path.stem,
+        task=task,
+        architecture={"name": "foreign", "file": source.name},
+        format=artefact.format,
+        precision=found,
+        inputs=(spec,),
+        outputs=outputs,
+        decoder=DecoderSpec(task, {"activation": activation}),
+        labels=None if labels is None else tuple(labels),
+        made_with=made_with(),
+    )
+    artefact = embed(artefact, manifest)
+    with Model(artefact, manifest) as model:
+        pool = contract_pictures(spec.size) if pictures is None else pictures.images
+        chosen = contract.choose_images(pool, spec.size)
+        # The file is its own source: the contract says what it answered here, for other machines to compare.
+        answers = np.concatenate([model.outputs(image)[0] for image in chosen])
+        proof = contract.prove(model, plan, chosen, answers, "generated" if pictures is None else "calibration")
+    report = {"size": artefact.size, "parity": {"images": len(chosen), "origin": proof.golden.origin}}
+    members = {**artefact.members(), GOLDEN_MEMBER: proof.golden.to_bytes(), REPORT_MEMBER: json.dumps(report).encode()}
+    return Exported(path, write_bundle(path, manifest, members), report)
+
+
+def _input(
+    found: TensorSpec, color: str, layout: Layout | None, resize: Resize, normalization: Normalization | None
+) -> InputSpec:
+    """The image input of a foreign model.
+
+    Raises
+    ------
+    InputError
+        Its layout is in doubt, or a float input has no normalisation.
+    """
+    if color not in _CHANNELS:
+        raise InputError(f"color must be one of {', '.join(_CHANNELS)}; received {color!r}")
+    if np.dtype(found.dtype).kind == "f" and normalization is None:
+        raise InputError(
+            f"input {found.name!r} takes {found.dtype}: what it expects of a pixel must be given: "
+            "--mean 127.5 --std 127.5, say, or --mean 0 --std 1 for pixels 0..255"
+        )
+    return InputSpec(
+        name=found.name,
+        shape=found.shape,
+        dtype=found.dtype,
+        quantization=found.quantization,
+        layout=layout or _layout(found, _CHANNELS[color]),
+        color=color,  # type: ignore[arg-type]  # checked above
+        resize=resize,
+        normalization=normalization,
+    )
+
+
+def _layout(found: TensorSpec, channels: int) -> Layout:
+    shape = found.shape
+    last, first = len(shape) == 4 and shape[3] == channels, len(shape) == 4 and shape[1] == channels
+    if last == first:
+        raise InputError(
+            f"input {found.name!r} has shape {list(shape)}: which dimension holds the {channels} channel(s) is not "
+            "clear; say --layout NHWC or NCHW"
+        )
+    return "NHWC" if last else "NCHW"
+
+
+def read_precision(artefact: Artefact, tensors: Sequence[TensorSpec]) -> str:
+    """The precision of a foreign file: int8 where it computes in integers, else by its weights' type."""
+    if any(spec.quantization is not None for spec in tensors):
+        return "int8"
+    if artefact.format == "onnx":
+        return _onnx_precision(artefact.model)
+    if artefact.format == "openvino":
+        return "int8" if b'type="FakeQuantize"' in artefact.model else _openvino_float(artefact.model)
+    return "fp32"
+
+
+def _onnx_precision(content: bytes) -> str:
+    import onnx
+
+    model = onnx.load_from_string(content)
+    kinds = {node.op_type for node in model.graph.node}
+    if kinds & {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}:
+        return "int8"
+    if "DequantizeLinear" in kinds:
+        return "dynamic"
+    half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "fp16" if half else "fp32"
+
+
+def _openvino_float(content: bytes) -> str:
+    return "fp16" if b'element_type="f16"' in content else "fp32"
