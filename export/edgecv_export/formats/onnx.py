@@ -141,12 +141,14 @@ def _convert(function: Any, job: Job, dtype: Any) -> Any:
     import tf2onnx
 
     signature = [tf.TensorSpec(job.input_shape, tf.as_dtype(dtype), name=job.input_name)]
+    tf2onnx.utils.INTERNAL_NAME = 0  # it numbers names from call to call: one model would give ever other bytes
     try:
         model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     except (ValueError, KeyError, NotImplementedError) as error:
         raise UnsupportedError(f"ONNX cannot take this model: {' '.join(str(error).split())}") from error
     _rename(model, model.graph.output[0].name, job.output_name)
     model.producer_name = "edgecv"
+    model.graph.ClearField("doc_string")  # the name of the traced function, numbered as well
     onnx.checker.check_model(model)
     return model
 

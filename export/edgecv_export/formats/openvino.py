@@ -50,10 +50,15 @@ def from_onnx(content: bytes, *, half: bool = False) -> Artefact:
     import onnx
     import openvino
 
-    with tempfile.TemporaryDirectory() as folder, onnx_format.quiet():
-        source, path = Path(folder, "model.onnx"), Path(folder, "model.xml")
-        onnx.save(_with_plain_constants(onnx.load_from_string(content)), source)
-        openvino.save_model(openvino.convert_model(source), path, compress_to_fp16=half)
+    # The simplifications of openvino.convert_model, which itself reports each use to its maker's servers.
+    from openvino._offline_transformations import apply_moc_transformations
+
+    source = _with_plain_constants(onnx.load_from_string(content))
+    model = openvino.Core().read_model(model=source.SerializeToString(), weights=b"")
+    apply_moc_transformations(model, cf=False, smart_reshape=False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.xml")
+        openvino.save_model(model, path, compress_to_fp16=half)
         return Artefact("openvino", path.read_bytes(), path.with_suffix(".bin").read_bytes())
 
 

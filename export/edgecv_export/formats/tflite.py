@@ -85,7 +85,7 @@ def _convert_int8(job: Job) -> bytes:
     seen = Range(float(logits.quantization.min[0]), float(logits.quantization.max[0]))
     _set_range(logits, widened(seen, OUTPUT_MARGIN))
     content = flatbuffer_utils.convert_object_to_bytearray(model)
-    return bytes(mlir_quantize(bytes(content), input_data_type=tf.uint8, output_data_type=tf.int8, fully_quantize=True))
+    return bytes(mlir_quantize(bytes(content), input_data_type=tf.uint8, output_data_type=tf.int8))
 
 
 def _convert_int16x8(job: Job) -> bytes:

@@ -8,10 +8,12 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from edgecv_runtime._version import __version__
 from edgecv_runtime.cli.command import Command
 from edgecv_runtime.cli.output import remark
+from edgecv_runtime.cli.quiet import native_remarks_silenced
 from edgecv_runtime.errors import CheckFailedError, EdgecvError
 
 DONE, CHECK_FAILED, BAD_INPUT = 0, 1, 2
@@ -53,14 +55,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return BAD_INPUT
     options = _parser(commands).parse_args(arguments)
-    warnings.showwarning = _show_warning
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.showwarning = _show_warning
+        if not options.debug:
+            stack.enter_context(native_remarks_silenced())
+        return _run(commands[options.command], options)
+
+
+def _run(command: Command, options: argparse.Namespace) -> int:
     try:
-        status = commands[options.command].run(options)
+        status = command.run(options)
         sys.stdout.flush()
     except EdgecvError as error:
         if options.debug:
             raise
-        remark(f"edgecv {options.command}: {' '.join(str(error).split())}")
+        remark(f"edgecv {command.name}: {' '.join(str(error).split())}")
         return CHECK_FAILED if isinstance(error, CheckFailedError) else BAD_INPUT
     except KeyboardInterrupt:
         remark("interrupted")
