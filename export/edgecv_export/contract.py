@@ -18,8 +18,9 @@ from edgecv_runtime.parity import Golden, differences
 IMAGES = 4
 
 # What an artefact may differ from its float source by (largest absolute difference of an activated output) before
-# the export is refused. Float formats: rounding only. Quantized: what a working quantization stays far below.
-LIMITS = {"fp32": 1e-4, "fp16": 1e-2, "dynamic": 0.5, "int8": 0.8, "int16x8": 0.2}
+# the export is refused: far more than rounding explains, even in a network with wild random weights. What an artefact
+# really differs by stands in its contract.
+LIMITS = {"fp32": 1e-3, "fp16": 5e-2, "dynamic": 0.5, "int8": 0.8, "int16x8": 0.5}
 
 # The contract's tolerance: this much more than was measured when it was made, since another CPU sums in another
 # order, and at least a floor.

@@ -23,13 +23,19 @@ def require(module: str, *, install: str, purpose: str) -> Any:
     Raises
     ------
     MissingPackageError
-        The package is not installed.
+        The package is not installed, or it is and cannot be imported (a system library or one of its own needs is
+        missing); the message says which.
     """
+    package = module.partition(".")[0]
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
-            raise  # the package is there but one of its own needs is missing: that is another story
+    except ImportError as error:
+        absent = isinstance(error, ModuleNotFoundError) and (error.name or package).partition(".")[0] == package
+        if absent:
+            raise MissingPackageError(
+                f"{purpose} needs the package {package}, which is not installed: pip install '{install}'"
+            ) from None
         raise MissingPackageError(
-            f"{purpose} needs the package {module.partition('.')[0]}, which is not installed: pip install '{install}'"
-        ) from None
+            f"{purpose} needs the package {package}, which is installed but cannot be imported: {error}; "
+            f"pip install --force-reinstall '{install}'"
+        ) from error

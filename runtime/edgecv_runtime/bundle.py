@@ -58,7 +58,7 @@ class Bundle:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise MissingFileError(f"no bundle at {self.path}")
+            raise MissingFileError(f"no bundle at {self.path}" + (" (it is a folder)" if self.path.is_dir() else ""))
         try:
             self._members = _read_members(self.path)
         except zipfile.BadZipFile as error:
@@ -85,7 +85,7 @@ class Bundle:
         return Artefact(
             self.manifest.format,
             self._members[MODEL_MEMBERS[self.manifest.format]],
-            self._members.get(WEIGHTS_MEMBER),
+            self._members.get(WEIGHTS_MEMBER) if self.manifest.format == "openvino" else None,
         )
 
     def report(self) -> dict[str, Any]:
@@ -129,6 +129,9 @@ def _read_members(path: Path) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            claimed, there = sum(entry.file_size for entry in archive.infolist()), path.stat().st_size
+            if claimed > there:
+                raise BundleError(f"{path} is damaged: its members claim {claimed:,} bytes, the file has {there:,}")
             for entry in archive.infolist():
                 name = entry.filename
                 if name in members:
@@ -175,12 +178,14 @@ def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, byt
     Raises
     ------
     InputError
-        The name does not end in ``.edgecv``.
+        The name does not end in ``.edgecv``, or `members` holds a manifest of its own.
     OutputError
         The folder does not exist or cannot be written, or the disk is full.
     """
     path = Path(path)
     check_output_path(path)
+    if MANIFEST_MEMBER in members:
+        raise InputError(f"{MANIFEST_MEMBER} is written from the manifest; leave it out of the members")
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     manifest = replace(manifest, members=digests)
     buffer = io.BytesIO()
@@ -231,11 +236,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        temporary = None
     except OSError as error:
-        if temporary is not None:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; nothing was left behind") from None
+    finally:
+        if temporary is not None:  # also after an interrupt
             with suppress(OSError):
                 temporary.unlink()
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; nothing was left behind") from None
 
 
 def _umask() -> int:

@@ -53,7 +53,7 @@ def read_labelled_images(folder: str | Path, labels: tuple[str, ...] | None, cla
 
     Class folders are matched to class indices by name: the model's labels where all folders carry one; else by
     the number where all are numbers; else, where there are as many folders as classes, in sorted order (as
-    Keras does).
+    Keras does), with a warning where the model's labels say otherwise.
 
     Parameters
     ----------
@@ -90,13 +90,18 @@ def _read_list(folder: Path, listed: Path) -> list[LabelledImage]:
     images = folder / "images" if (folder / "images").is_dir() else folder
     with listed.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
-        if not {"file", "class_index"} <= set(rows.fieldnames or ()):
-            raise InputError(
-                f"{listed} must have the columns file,class_index; received {','.join(rows.fieldnames or ())}"
-            )
         try:
+            columns = rows.fieldnames or ()
+            if not {"file", "class_index"} <= set(columns):
+                raise InputError(f"{listed} must have the columns file,class_index; received {','.join(columns):.80}")
             return [LabelledImage(images / row["file"], int(row["class_index"])) for row in rows]
+        except UnicodeDecodeError as error:
+            raise InputError(f"{listed} must be UTF-8 text: {error.reason} at byte {error.start}") from None
+        except csv.Error as error:
+            raise InputError(f"{listed}, line {rows.line_num}: {error}") from None
         except (ValueError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"{listed}, line {rows.line_num}: class_index must be an integer ({error})") from None
 
 
@@ -104,11 +109,24 @@ def _read_class_folders(folder: Path, labels: tuple[str, ...] | None, classes: i
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     names = [path.name for path in folders]
     if labels is not None and set(names) <= set(labels):
+        ambiguous = [name for name in names if labels.count(name) > 1]  # ImageNet has two cranes
+        if ambiguous:
+            raise InputError(
+                f"class folder {ambiguous[0]!r} of {folder} is the label of {labels.count(ambiguous[0])} classes "
+                f"of this model: name the folders by class index, or write {LABELS_FILE} (file,class_index)"
+            )
         indices = [labels.index(name) for name in names]
     elif names and all(name.isdecimal() for name in names):
         indices = [int(name) for name in names]
     elif len(names) == classes:
         indices = list(range(classes))
+        if labels is not None:
+            warnings.warn(
+                f"the class folders of {folder} do not carry the model's labels and are matched in sorted order: "
+                f"{names[0]!r} is taken for {labels[0]!r}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
     else:
         raise InputError(
             f"the {len(names)} class folders of {folder} cannot be matched to the model's {classes} classes: name them "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -26,6 +27,11 @@ Interpolation = Literal["nearest", "linear", "cubic", "area"]
 
 FORMATS: tuple[str, ...] = get_args(Format)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+# What a tensor may hold: numpy's names, without the aliases that differ from one platform to the next.
+DTYPES = frozenset({
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
+})  # fmt: skip
 
 
 def _require(condition: bool, message: str) -> None:
@@ -74,7 +80,10 @@ class Resize:
             self.mode == "crop" or self.crop_fraction == 1,
             f"crop_fraction applies to mode 'crop' only; received {self.crop_fraction} with mode {self.mode!r}",
         )
-        _require(0 <= self.pad_value <= 255, f"pad_value must be in [0, 255]; received {self.pad_value}")
+        _require(
+            isinstance(self.pad_value, int) and 0 <= self.pad_value <= 255,
+            f"pad_value must be an integer in [0, 255]; received {self.pad_value!r}",
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,8 @@ class Normalization:
             len(self.mean) == len(self.std) and len(self.mean) > 0,
             f"mean and std must have one value per channel; received {len(self.mean)} and {len(self.std)}",
         )
-        _require(all(value > 0 for value in self.std), f"std must be positive; received {self.std}")
+        _require(all(map(math.isfinite, self.mean)), f"mean must be finite; received {self.mean}")
+        _require(all(0 < value < math.inf for value in self.std), f"std must be positive; received {self.std}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,11 @@ class Quantization:
     zero_point: int
 
     def __post_init__(self) -> None:
-        _require(self.scale > 0, f"quantization scale must be positive; received {self.scale}")
+        _require(0 < self.scale < math.inf, f"quantization scale must be positive; received {self.scale}")
+        _require(
+            -(2**31) <= self.zero_point < 2**31,
+            f"quantization zero_point must fit 32 bits; received {self.zero_point}",
+        )
 
 
 @dataclass(frozen=True)
@@ -278,6 +292,8 @@ class Manifest:
         """
         try:
             data = json.loads(text)
+            # JSON may spell half of a surrogate pair, which nothing can print or hash.
+            json.dumps(data, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{origin}: the manifest is not valid JSON ({error})") from None
         if not isinstance(data, dict):
@@ -294,7 +310,7 @@ class Manifest:
             return cls._from_dict(data)
         except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
-            raise BundleError(f"{origin}: the manifest is not valid: {reason}") from None
+            raise BundleError(f"{origin}: the manifest is not valid: {reason:.200}") from None
 
     @classmethod
     def _from_dict(cls, data: Mapping[str, Any]) -> Manifest:
@@ -302,7 +318,7 @@ class Manifest:
         return cls(
             name=_typed(data, "name", str),
             task=_typed(data, "task", str),
-            architecture=_typed(data, "architecture", dict),
+            architecture=_architecture(data),
             format=_typed(data, "format", str),
             precision=_typed(data, "precision", str),
             target=_typed(data, "target", str, optional=True),
@@ -332,6 +348,13 @@ def _typed(data: Mapping[str, Any], key: str, kind: type, *, optional: bool = Fa
     return value
 
 
+def _architecture(data: Mapping[str, Any]) -> dict[str, Any]:
+    architecture: dict[str, Any] = _typed(data, "architecture", dict)
+    _typed(architecture, "name", str)
+    _typed(architecture, "options", dict, optional=True)
+    return architecture
+
+
 def _strings(values: list[Any], key: str) -> tuple[str, ...]:
     if not all(isinstance(value, str) for value in values):
         raise InputError(f"{key} must be a list of strings")
@@ -353,14 +376,27 @@ def _dimension(value: Any) -> int | None:
 def _quantization(data: Any) -> Quantization | None:
     if data is None:
         return None
-    return Quantization(scale=float(data["scale"]), zero_point=_typed(data, "zero_point", int))
+    return Quantization(scale=_number(data["scale"], "scale"), zero_point=_typed(data, "zero_point", int))
+
+
+def _number(value: Any, key: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InputError(f"{key} must be a number; received {value!r:.60}")
+    return float(value)
+
+
+def _dtype(data: Mapping[str, Any]) -> str:
+    dtype: str = _typed(data, "dtype", str)
+    if dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(sorted(DTYPES))}; received {dtype!r:.60}")
+    return dtype
 
 
 def _tensor_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": _typed(data, "name", str),
         "shape": tuple(_dimension(value) for value in _typed(data, "shape", list)),
-        "dtype": _typed(data, "dtype", str),
+        "dtype": _dtype(data),
         "quantization": _quantization(data.get("quantization")),
     }
 
@@ -375,8 +411,8 @@ def _input_from_dict(data: Mapping[str, Any]) -> InputSpec:
         normalization=None
         if normalization == "in-graph"
         else Normalization(
-            mean=tuple(float(value) for value in _typed(normalization, "mean", list)),
-            std=tuple(float(value) for value in _typed(normalization, "std", list)),
+            mean=tuple(_number(value, "mean") for value in _typed(normalization, "mean", list)),
+            std=tuple(_number(value, "std") for value in _typed(normalization, "std", list)),
         ),
     )
 

@@ -47,7 +47,7 @@ def load(path: str | Path, backend: str | None = None, device: str | None = None
     ('7',)
     """
     path = Path(path)
-    if path.suffix == SUFFIX or path.suffix not in (".tflite", ".onnx", ".xml"):
+    if path.suffix.lower() not in (".tflite", ".onnx", ".xml"):
         bundle = Bundle(path)
         return Model(bundle.artefact(), bundle.manifest, backend=backend, device=device, threads=threads)
     artefact = Artefact.from_file(path)
@@ -127,6 +127,8 @@ class Model:
         """
         if isinstance(image, list | tuple):
             return self._run_many(image)
+        if self._input.batch not in (1, None):
+            raise InputError(f"this model takes a list of {self._input.batch} images at a time; received one image")
         tensor, geometry = self._prepare(image)
         return self._decoder.decode([output[0] for output in self._infer(tensor)], geometry)
 

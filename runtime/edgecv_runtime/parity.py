@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime import cpu
+from edgecv_runtime.backends.registry import check_options
 from edgecv_runtime.bundle import GOLDEN_MEMBER, Bundle
-from edgecv_runtime.errors import BundleError, EdgecvError, InputError
-from edgecv_runtime.images import Image
+from edgecv_runtime.errors import BundleError, EdgecvError, InputError, UnsupportedError
+from edgecv_runtime.images import Image, as_rgb
 from edgecv_runtime.model import Model
+
+# What numpy, zipfile and zlib raise between them on an .npz that is not one, or that claims what is not there.
+_UNREADABLE = (
+    ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, MemoryError, OverflowError, RuntimeError,
+    SyntaxError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +81,15 @@ class Golden:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 names = set(arrays.files)
-                images = tuple(arrays[f"image_{i}"] for i in range(len(names)) if f"image_{i}" in names)
-                outputs = tuple(arrays[f"output_{i}"] for i in range(len(names)) if f"output_{i}" in names)
-                return cls(images, outputs, arrays["tolerance"], str(arrays["origin"]))
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, InputError) as error:
-            raise BundleError(f"{origin}: {GOLDEN_MEMBER} is damaged ({error})") from None
+                images = tuple(as_rgb(arrays[f"image_{i}"]) for i in range(len(names)) if f"image_{i}" in names)
+                outputs = tuple(
+                    arrays[f"output_{i}"].astype(np.float32) for i in range(len(names)) if f"output_{i}" in names
+                )
+                tolerance = arrays["tolerance"].astype(np.float64, casting="same_kind")
+                return cls(images, outputs, tolerance, str(arrays["origin"]))
+        except _UNREADABLE as error:
+            reason = " ".join(str(error).split())
+            raise BundleError(f"{origin}: {GOLDEN_MEMBER} is damaged ({reason or type(error).__name__})") from None
 
 
 @dataclass(frozen=True)
@@ -119,16 +131,17 @@ def verify(
         No such bundle.
     MissingPackageError
         No back end for it is installed.
+    InputError, UnsupportedError
+        `backend`, `device` or `threads` is not one there is: that says nothing about the bundle.
     """
+    check_options(backend, threads)
     checks: list[Check] = []
 
     def ask(name: str, question: Callable[[], Any]) -> Any:
         """Ask, record, and hand on the answer (None if it was no)."""
         try:
             answer, detail = question()
-        except FileNotFoundError:
-            raise
-        except ImportError:
+        except (FileNotFoundError, ImportError, UnsupportedError):
             raise
         except EdgecvError as error:
             checks.append(Check(name, False, str(error)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,13 +51,22 @@ class Frame:
 class Stream:
     """An iterator of frames that must be closed; use it with ``with``."""
 
-    def __init__(self, name: str, frames: Iterator[Frame], length: int | None) -> None:
+    def __init__(
+        self, name: str, frames: Iterator[Frame], length: int | None, release: Callable[[], None] | None = None
+    ) -> None:
         self.name = name
         self.length = length
         self._frames = frames
+        self._release = release
+        self._closed = False
 
     def __iter__(self) -> Iterator[Frame]:
-        return self._frames
+        return self
+
+    def __next__(self) -> Frame:
+        if self._closed:
+            raise InputError(f"this stream of {self.name} is closed")
+        return next(self._frames)
 
     def __enter__(self) -> Stream:
         return self
@@ -68,12 +78,13 @@ class Stream:
 
     def close(self) -> None:
         """Release the source. Calling it again does nothing."""
-        close = getattr(self._frames, "close", None)
-        if close is not None:
-            close()
+        if not self._closed and self._release is not None:
+            self._release()
+        self._closed = True
 
     def __repr__(self) -> str:
-        return f"<Stream {self.name}, {'unknown' if self.length is None else self.length} frames>"
+        length = "unknown" if self.length is None else self.length
+        return f"<Stream {self.name}, {length} frames{', closed' if self._closed else ''}>"
 
 
 def open_stream(source: str | Path, policy: str = "every") -> Stream:
@@ -131,18 +142,13 @@ def _open_video(path: Path) -> Stream:
         capture.release()
         raise InputError(f"{path} is not a video that can be decoded")
     length = int(capture.get(opencv.CAP_PROP_FRAME_COUNT))
-    return Stream(str(path), _video_frames(opencv, capture), length if length > 0 else None)
+    return Stream(str(path), _video_frames(opencv, capture), length if length > 0 else None, capture.release)
 
 
 def _video_frames(opencv: Any, capture: Any) -> Iterator[Frame]:
-    try:
-        index = 0
-        while True:
-            timestamp = capture.get(opencv.CAP_PROP_POS_MSEC) / 1000
-            there, bgr = capture.read()
-            if not there:
-                return
-            yield Frame(opencv.cvtColor(bgr, opencv.COLOR_BGR2RGB), index, timestamp, time.monotonic())
-            index += 1
-    finally:
-        capture.release()
+    for index in count():
+        timestamp = capture.get(opencv.CAP_PROP_POS_MSEC) / 1000
+        there, bgr = capture.read()
+        if not there:
+            return
+        yield Frame(opencv.cvtColor(bgr, opencv.COLOR_BGR2RGB), index, timestamp, time.monotonic())

@@ -13,7 +13,7 @@ from edgecv_export.plan import Plan
 from edgecv_export.quantize.affine import Range
 from edgecv_export.quantize.correct import FLOAT16, INT8, INT8_WEIGHTS, round_and_correct
 from edgecv_export.quantize.fold import fold_batch_norms
-from edgecv_export.quantize.rebuild import inline
+from edgecv_export.quantize.inputs import Channels, peel_input_scaling, with_scaling_layer
 from edgecv_export.source import INPUT_NAME, Source
 
 # The corrected biases come from this many calibration images: a mean needs few, and both networks' activations are
@@ -92,22 +92,20 @@ def make_job(source: Source, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Job:
             rounding = _WEIGHT_ROUNDING[plan.precision]
             network = round_and_correct(fold_batch_norms(network), normalized, normalized, rounding)
         return Job(plan, network, lambda image: (image - list(mean)) / list(std), InputGrid(1.0, 0), pixels, "scores")
-    network, grid = _onto_grid(fold_batch_norms(source.logits[0]), mean, std)
-    exact = few.astype(np.float32) if grid == InputGrid(1.0, 0) else source.normalize(few)
+    network, mean, std, grid = _onto_grid(fold_batch_norms(source.logits[0]), mean, std)
+    exact = ((few - np.array(mean)) / np.array(std)).astype(np.float32)
     rounding = INT8 if plan.precision == "int8" else INT8_WEIGHTS
     network = round_and_correct(network, exact, grid.to_real(few), rounding)
     return Job(plan, network, lambda image: image, grid, pixels, "logits")
 
 
-def _onto_grid(network: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Any, InputGrid]:
-    """The network and the grid of its uint8 input, with the normalisation in the one or in the other."""
-    import keras
+def _onto_grid(network: Any, mean: Channels, std: Channels) -> tuple[Any, Channels, Channels, InputGrid]:
+    """The network with as much of the normalisation in the grid of its uint8 input as fits.
 
-    if len(set(mean)) == 1 and len(set(std)) == 1 and 0 <= mean[0] <= 255:
-        return network, InputGrid(1 / std[0], int(np.floor(mean[0] + 0.5)))
-    # Channels differ: the artefact must do it, from pixels.
-    image = keras.Input(network.inputs[0].shape[1:], name=INPUT_NAME)
-    scaled = keras.layers.Rescaling([1 / value for value in std], [-m / s for m, s in zip(mean, std, strict=True)])(
-        image
-    )
-    return inline(keras.Model(image, network(scaled))), InputGrid(1.0, 0)
+    Returns the network, the exact mean and std of the input it now takes, and the grid that stands for them.
+    """
+    network, mean, std = peel_input_scaling(network, mean, std)
+    if np.allclose(mean, mean[0]) and np.allclose(std, std[0]) and 0 <= mean[0] <= 255 and std[0] > 0:
+        return network, mean, std, InputGrid(1 / std[0], int(np.floor(mean[0] + 0.5)))
+    network = with_scaling_layer(network, mean, std, INPUT_NAME)
+    return network, (0.0,) * len(mean), (1.0,) * len(std), InputGrid(1.0, 0)

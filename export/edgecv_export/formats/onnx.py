@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgecv_export.formats.job import Job
-from edgecv_export.formats.tracing import trace_float, trace_integer
+from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
 from edgecv_export.quantize.affine import Range
 from edgecv_export.quantize.ranges import minmax_range, widened
 from edgecv_runtime.artefact import Artefact
@@ -54,7 +54,7 @@ def export(job: Job) -> Artefact:
 
 def convert_float(job: Job) -> Any:
     """An ONNX model from uint8 pixels to the network's output, float32 inside."""
-    return _convert(trace_float(job), job, np.uint8)
+    return _convert(trace_float(job), job)
 
 
 def quantize_int8(job: Job) -> Any:
@@ -64,7 +64,7 @@ def quantize_int8(job: Job) -> Any:
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.registry import QDQRegistry
 
-    model = _prepare(_convert(trace_integer(job), job, np.float32))
+    model = _prepare(_convert(trace_integer(job), job))
     ranges = _activation_ranges(model, job)
     limits = {name: (np.float32(range_.low), np.float32(range_.high)) for name, range_ in ranges.items()}
     quantizer = QDQQuantizer(
@@ -134,18 +134,20 @@ def _weight_axis(node: Any) -> int:
     return 0 if transposed else -1
 
 
-def _convert(function: Any, job: Job, dtype: Any) -> Any:
+def _convert(function: Any, job: Job) -> Any:
     """Run tf2onnx, and name the input and the output as in the other formats."""
     import onnx
-    import tensorflow as tf
     import tf2onnx
 
-    signature = [tf.TensorSpec(job.input_shape, tf.as_dtype(dtype), name=job.input_name)]
-    tf2onnx.utils.INTERNAL_NAME = 0  # it numbers names from call to call: one model would give ever other bytes
+    frozen = freeze(function)  # constants that a layer captured would otherwise become inputs
+    (image,), (output,) = frozen.inputs, frozen.outputs
     try:
-        model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+        model, _ = tf2onnx.convert.from_graph_def(
+            frozen.graph.as_graph_def(), input_names=[image.name], output_names=[output.name], opset=OPSET
+        )
     except (ValueError, KeyError, NotImplementedError) as error:
         raise UnsupportedError(f"ONNX cannot take this model: {' '.join(str(error).split())}") from error
+    _rename(model, model.graph.input[0].name, job.input_name)
     _rename(model, model.graph.output[0].name, job.output_name)
     model.producer_name = "edgecv"
     model.graph.ClearField("doc_string")  # the name of the traced function, numbered as well
@@ -198,9 +200,19 @@ def _activation_ranges(model: Any, job: Job) -> dict[str, Range]:
         for name, array in zip(names, session.run(names, {job.input_name: image}), strict=True):
             found, before = minmax_range(array), seen.get(name)
             seen[name] = found if before is None else Range(min(before.low, found.low), max(before.high, found.high))
-    seen[job.input_name] = job.grid.range
+    for name in _pixel_tensors(model.graph, job.input_name):
+        seen[name] = job.grid.range  # whatever the calibration images reach
     seen[job.output_name] = widened(seen[job.output_name], OUTPUT_MARGIN)
     return seen
+
+
+def _pixel_tensors(graph: Any, input_name: str) -> list[str]:
+    """The image, and what mere changes of layout make of it."""
+    found = [input_name]
+    for name in found:
+        readers = [node for node in graph.node if name in node.input and node.op_type in _LAYOUT_OPERATIONS]
+        found.extend(output for node in readers for output in node.output)
+    return found
 
 
 def _with_pixel_input(model: Any, job: Job) -> Any:

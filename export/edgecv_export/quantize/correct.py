@@ -21,7 +21,7 @@ import numpy as np
 
 from edgecv_export.quantize.affine import FloatArray, Range, half, quantize_weights
 from edgecv_export.quantize.graph import Graph, Step
-from edgecv_export.quantize.kernels import bias_of, channel_axes, has_kernel, kernel_of
+from edgecv_export.quantize.kernels import activation_name, bias_of, channel_axes, has_kernel, kernel_of
 from edgecv_export.quantize.ranges import mse_range
 from edgecv_export.quantize.rebuild import copy_layer, rebuild_model
 from edgecv_runtime.progress import Progress
@@ -141,7 +141,7 @@ def _mean_shift(layer: Any, wanted: Any, got: Any) -> FloatArray:
     """(channels,) what the bias lacks; zero where a non-linear activation stands between it and the output."""
     from keras import ops
 
-    if layer.activation.__name__ != "linear":
+    if activation_name(layer) != "linear":
         return np.zeros_like(bias_of(layer))
     difference = ops.convert_to_numpy(wanted - got)
     shift: FloatArray = difference.mean(axis=tuple(range(difference.ndim - 1)), dtype=np.float64).astype(np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgecv_export.quantize.affine import FloatArray
 from edgecv_export.quantize.graph import Graph, Step
-from edgecv_export.quantize.kernels import bias_of, channel_axes, has_kernel, kernel_of
+from edgecv_export.quantize.kernels import activation_name, bias_of, channel_axes, has_kernel, kernel_of
 from edgecv_export.quantize.rebuild import copy_layer, inline, rebuild_model
 
 
@@ -69,20 +69,18 @@ def split_activation(model: Any) -> tuple[Any, str]:
         Ending before the activation; the argument itself where there is none.
     activation : {"softmax", "sigmoid", "none"}
     """
-    import keras
-
     graph = Graph(inline(model))
     if len(graph.outputs) != 1:
         return graph.model, "none"
     last = graph.producer(graph.outputs[0])
-    name = _activation_name(last.layer) if last is not None else None
+    name = _final_activation(last.layer) if last is not None else None
     if last is None or name is None:
         return graph.model, "none"
-    if not has_kernel(last.layer):
-        return keras.Model(graph.model.inputs, last.layer.input, name=graph.model.name), name
     copies: dict[int, Any] = {}
 
     def rebuild(step: Step) -> Any:
+        if step is last and not has_kernel(step.layer):
+            return lambda tensor, **_: tensor
         if id(step.layer) not in copies:
             changes = {"activation": "linear"} if step is last else {}
             copies[id(step.layer)] = copy_layer(step.layer, **changes)
@@ -94,7 +92,7 @@ def split_activation(model: Any) -> tuple[Any, str]:
 def _foldable(graph: Graph, step: Step) -> Step | None:
     """The batch norm that can be folded into this step, if any."""
     layer = step.layer
-    if not has_kernel(layer) or graph.calls(layer) != 1 or layer.activation.__name__ != "linear":
+    if not has_kernel(layer) or graph.calls(layer) != 1 or activation_name(layer) != "linear":
         return None
     follower = graph.only_consumer(step.outputs[0])
     if follower is None or type(follower.layer).__name__ != "BatchNormalization" or graph.calls(follower.layer) != 1:
@@ -124,11 +122,11 @@ def _with_batch_norm(layer: Any, batch_norm: Any) -> Any:
     return copy
 
 
-def _activation_name(layer: Any) -> str | None:
+def _final_activation(layer: Any) -> str | None:
     """``"softmax"`` or ``"sigmoid"`` where that is the last thing a layer does over its last axis."""
     kind = type(layer).__name__
     if kind == "Softmax":
         return "softmax" if layer.axis in (-1, len(layer.input.shape) - 1) else None
-    if kind in ("Activation", "Dense", "Conv2D") and layer.activation.__name__ in ("softmax", "sigmoid"):
-        return str(layer.activation.__name__)
+    if kind in ("Activation", "Dense", "Conv2D") and activation_name(layer) in ("softmax", "sigmoid"):
+        return activation_name(layer)
     return None

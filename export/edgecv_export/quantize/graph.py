@@ -87,18 +87,25 @@ def functional(model: Any) -> Any:
     Raises
     ------
     UnsupportedError
-        The model is subclassed: its layers cannot be walked.
+        The model is subclassed: its layers cannot be walked; or it is Sequential and has no input shape.
     """
     import keras
 
     if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs, model.outputs, name=model.name)
+        if not hasattr(model, "inputs"):
+            raise UnsupportedError(f"{model.name!r} has no input shape yet: begin it with keras.Input(shape)")
+        return keras.Model(bare(model.inputs), bare(model.outputs), name=model.name)
     if not hasattr(model, "_nodes_by_depth"):
         raise UnsupportedError(
             f"a functional or Sequential Keras model is required; {model.name!r} is a subclass of keras.Model: "
             "build it with keras.Model(inputs, outputs)"
         )
     return model
+
+
+def bare(tensors: list[Any]) -> Any:
+    """The tensor itself where there is one: a model made of a list would warn each time it is given a tensor."""
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def _steps(model: Any) -> Iterator[Step]:

@@ -46,5 +46,12 @@ def bias_of(layer: Any) -> Any:
     return np.zeros(int(np.prod([kernel.shape[axis] for axis in channel_axes(layer)])), np.float32)
 
 
+def activation_name(layer: Any) -> str:
+    """Name of a layer's own activation, ``"linear"`` where it has none."""
+    activation = layer.activation
+    # Keras takes a layer for an activation too; that has no function's name.
+    return str(getattr(activation, "__name__", type(activation).__name__))
+
+
 def _is_keras(layer: Any) -> bool:
     return type(layer).__module__.partition(".")[0] == "keras"

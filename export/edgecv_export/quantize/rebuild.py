@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgecv_export.quantize.graph import Graph, Step, functional
+from edgecv_export.quantize.graph import Graph, Step, bare, functional
 
 
 def copy_layer(layer: Any, **changes: Any) -> Any:
     """A layer of the same configuration (but for `changes`) and the same weights, under the same name."""
     config = {**layer.get_config(), **changes}
     copy = type(layer).from_config(config)
-    if layer.built and layer.weights:
+    if getattr(layer, "weights", None) and layer.built:  # an operation (x + y) has no weights
         build_config = layer.get_build_config()
         if build_config and not copy.built:
             copy.build_from_config(build_config)
@@ -33,7 +33,7 @@ def rebuild_model(graph: Graph, layer_for: Callable[[Step], Any]) -> Any:
         result = step.call_with(layer_for(step), values)
         for tensor, value in zip(step.outputs, keras.tree.flatten(result), strict=True):
             values[tensor] = value
-    return keras.Model(new_inputs, [values[tensor] for tensor in graph.outputs], name=model.name)
+    return keras.Model(bare(new_inputs), bare([values[tensor] for tensor in graph.outputs]), name=model.name)
 
 
 def inline(model: Any) -> Any:
@@ -72,7 +72,6 @@ def _opened(layer: Any, copies: dict[int, Any]) -> Callable[..., Any]:
         for step in graph.steps:
             result = step.call_with(_opened(step.layer, copies), values)
             values |= zip(step.outputs, keras.tree.flatten(result), strict=True)
-        outputs = [values[tensor] for tensor in graph.outputs]
-        return outputs[0] if len(outputs) == 1 else outputs
+        return bare([values[tensor] for tensor in graph.outputs])
 
     return call

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.errors import BackendError
 from edgecv_runtime.manifest import Manifest, TensorSpec
 
 
@@ -19,7 +22,8 @@ class Backend(ABC):
     """One loaded model in one inference library.
 
     A driver must set the four class attributes, `inputs` and `outputs`, and implement `__init__`, `infer` and
-    `close`. It imports its library inside `__init__`, never at the top of its module.
+    `close`. It imports its library inside `__init__`, never at the top of its module. `infer` calls `check_inputs`
+    first.
 
     Parameters
     ----------
@@ -78,11 +82,40 @@ class Backend(ABC):
         -------
         list of arrays
             In the order of `outputs`. They stay valid after the next call.
+
+        Raises
+        ------
+        BackendError
+            The inputs do not fit, the library failed, or the model is closed. After the first two it still works.
         """
 
     @abstractmethod
     def close(self) -> None:
         """Release the library's resources. Calling it again does nothing."""
+
+    def check_inputs(self, inputs: Sequence[npt.NDArray[Any]]) -> None:
+        """Refuse what does not fit `inputs`, alike in every library: OpenVINO would cast a wrong dtype silently.
+
+        Raises
+        ------
+        BackendError
+            Another number of arrays, or an array of another shape or dtype.
+        """
+        if len(inputs) != len(self.inputs):
+            raise BackendError(f"this {self.name} model takes {len(self.inputs)} input(s); received {len(inputs)}")
+        for spec, array in zip(self.inputs, inputs, strict=True):
+            if not isinstance(array, np.ndarray):
+                raise BackendError(f"{self.name} input {spec.name!r} must be an array; received {type(array).__name__}")
+            fits = array.shape == spec.shape or (
+                array.ndim == len(spec.shape)
+                and all(wanted in (None, size) for wanted, size in zip(spec.shape, array.shape, strict=True))
+            )
+            if not fits or array.dtype != spec.dtype:
+                wanted = ", ".join("?" if size is None else str(size) for size in spec.shape)
+                raise BackendError(
+                    f"{self.name} input {spec.name!r} must be {spec.dtype} [{wanted}]; "
+                    f"received {array.dtype} {list(array.shape)}"
+                )
 
     @property
     def note(self) -> str:
@@ -96,12 +129,14 @@ class Backend(ABC):
 
     @classmethod
     def version(cls) -> str:
-        """The library's version, without importing it."""
+        """The library's version, without importing it; "unknown" where no distribution of its name is installed."""
         distribution = cls.package.replace("_", "-")
         try:
             return importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
-            return "unknown"
+            # Some vendors ship the package in a distribution of another name (onnxruntime-gpu): once it is loaded,
+            # it can be asked.
+            return str(getattr(sys.modules.get(cls.package), "__version__", "unknown"))
 
     def __enter__(self) -> Backend:
         return self

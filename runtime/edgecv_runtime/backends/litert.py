@@ -51,6 +51,7 @@ class LiteRTBackend(Backend):
     def infer(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if self._interpreter is None:
             raise BackendError(f"this {self.name} model is closed")
+        self.check_inputs(inputs)
         try:
             for index, array in zip(self._input_indices, inputs, strict=True):
                 self._interpreter.set_tensor(index, array)

@@ -45,15 +45,7 @@ class MockBackend(Backend):
     def infer(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if self._closed:
             raise BackendError("this mock model is closed")
-        for spec, array in zip(self.inputs, inputs, strict=True):
-            fits = len(spec.shape) == array.ndim and all(
-                wanted in (None, size) for wanted, size in zip(spec.shape, array.shape, strict=True)
-            )
-            if not fits or array.dtype != np.dtype(spec.dtype):
-                raise BackendError(
-                    f"mock cannot run this input: {spec.name!r} must be {spec.dtype} {spec.shape}; "
-                    f"received {array.dtype} {array.shape}"
-                )
+        self.check_inputs(inputs)
         seed = zlib.crc32(b"".join(array.tobytes() for array in inputs))
         generator = np.random.default_rng(seed)
         return [

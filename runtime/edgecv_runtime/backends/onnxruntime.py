@@ -56,16 +56,19 @@ class ONNXRuntimeBackend(Backend):
             raise UnsupportedError(f"this onnxruntime runs on {', '.join(there)}; received device {device!r}")
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
-        options.log_severity_level = 3  # errors come as exceptions; its warnings are about its own optimizer
+        options.log_severity_level = 4  # errors come as exceptions; its warnings are about its own optimizer
         if self._precise:
             options.add_session_config_entry("session.x64quantprecision", "1")
         if manifest is not None and manifest.precision == "dynamic":
             # Weights are stored as int8 and dequantized: once, when the session is made, instead of at every call.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
-            self._session: Any = ort.InferenceSession(artefact.model, options, providers=[provider])
+            # Without this it would print to stdout and go on with the CPU where the provider fails.
+            self._session: Any = ort.InferenceSession(artefact.model, options, [provider], enable_fallback=False)
         except Exception as error:  # noqa: BLE001  # its exceptions share no base class of their own
             raise BackendError(f"onnxruntime refuses the model: {' '.join(str(error).split())}") from None
+        if provider not in self._session.get_providers():
+            raise BackendError(f"onnxruntime cannot start {provider} here and would run on the CPU instead")
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self._input_names = [spec.name for spec in self.inputs]
@@ -74,6 +77,7 @@ class ONNXRuntimeBackend(Backend):
     def infer(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if self._session is None:
             raise BackendError("this onnxruntime model is closed")
+        self.check_inputs(inputs)
         try:
             feeds = dict(zip(self._input_names, inputs, strict=True))
             outputs: list[npt.NDArray[Any]] = self._session.run(self._output_names, feeds)

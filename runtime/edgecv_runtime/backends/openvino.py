@@ -58,7 +58,7 @@ class OpenVINOBackend(Backend):
             model = _read(core, openvino, artefact)
             self._compiled: Any = core.compile_model(model, device, config)
             self._request: Any = self._compiled.create_infer_request()
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, TypeError) as error:  # a name in the file that is not UTF-8 is a ValueError
             raise BackendError(f"openvino refuses the model: {_one_line(error)}") from None
         self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
         self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
@@ -67,6 +67,7 @@ class OpenVINOBackend(Backend):
     def infer(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if self._request is None:
             raise BackendError("this openvino model is closed")
+        self.check_inputs(inputs)
         try:
             # Sharing inputs saves a copy: they live until infer() returns, which is all it needs.
             self._request.infer(list(inputs), share_inputs=True, share_outputs=True)

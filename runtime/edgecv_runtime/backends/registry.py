@@ -16,6 +16,9 @@ GROUP = "edgecv.backends"
 _PREFERENCE = ("litert", "tflite", "onnxruntime", "openvino")
 
 
+_MAX_THREADS = 1024  # ONNX Runtime starts them all, and with 100,000 of them does not come back
+
+
 @functools.cache
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
@@ -37,9 +40,8 @@ def backend_class(name: str) -> type[Backend]:
     BackendError
         The driver's own module cannot be imported.
     """
+    check_options(name, None)
     known = _entry_points()
-    if name not in known:
-        raise InputError(f"backend must be one of {', '.join(backend_names())}; received {name!r}")
     try:
         driver = known[name].load()
     except ImportError as error:
@@ -64,7 +66,7 @@ def open_backend(
     Raises
     ------
     InputError
-        Unknown back end, or a thread count below 1.
+        Unknown back end, or a thread count that is not in 1..1024.
     UnsupportedError
         The back end does not run this format.
     MissingPackageError
@@ -72,14 +74,27 @@ def open_backend(
     BackendError
         The library refuses the model.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1; received {threads}")
+    check_options(backend, threads)
     driver = backend_class(backend) if backend is not None else _preferred(artefact.format)
     if artefact.format not in driver.formats:
         raise UnsupportedError(
             f"back end {driver.name!r} runs {', '.join(driver.formats)}; this artefact is {artefact.format}"
         )
     return driver(artefact, manifest=manifest, device=device, threads=threads)
+
+
+def check_options(backend: str | None, threads: int | None) -> None:
+    """Refuse what no artefact could be opened with.
+
+    Raises
+    ------
+    InputError
+        Unknown back end, or a thread count that is not in 1..1024.
+    """
+    if backend is not None and backend not in _entry_points():
+        raise InputError(f"backend must be one of {', '.join(backend_names())}; received {backend!r}")
+    if threads is not None and not 1 <= threads <= _MAX_THREADS:
+        raise InputError(f"threads must be in 1..{_MAX_THREADS}; received {threads}")
 
 
 def _preferred(format: str) -> type[Backend]:

@@ -26,18 +26,22 @@ def _run(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
     from edgecv_runtime import bench
+    from edgecv_runtime.errors import UnsupportedError
     from edgecv_runtime.images import read_image
     from edgecv_runtime.model import load
 
     paths = [options.bundle] + ([options.vs] if options.vs else [])
     how: dict[str, Any] = {"device": options.device, "threads": options.threads}
     with ExitStack() as stack:
-        # A back end named for the first bundle need not run the second one's format.
-        backends = [options.backend, None][: len(paths)]
-        models = [
-            stack.enter_context(load(path, backend=backend, **how))
-            for path, backend in zip(paths, backends, strict=True)
-        ]
+        models = [stack.enter_context(load(options.bundle, backend=options.backend, **how))]
+        if options.vs:
+            try:
+                other = load(options.vs, backend=options.backend, **how)
+            except UnsupportedError:
+                # The back end named for the first bundle does not run the second one's format.
+                other = load(options.vs, **how)
+            models.append(stack.enter_context(other))
+        backends = [model.backend.name for model in models]
         fixed = read_image(options.image) if options.image else None
         images = [bench.noise_image(model) if fixed is None else fixed for model in models]
         latencies = bench.measure_latency(models, images, options.runs)

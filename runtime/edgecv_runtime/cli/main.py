@@ -9,12 +9,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import NoReturn
 
 from edgecv_runtime._version import __version__
 from edgecv_runtime.cli.command import Command
 from edgecv_runtime.cli.output import remark
 from edgecv_runtime.cli.quiet import native_remarks_silenced
-from edgecv_runtime.errors import CheckFailedError, EdgecvError
+from edgecv_runtime.errors import CheckFailedError, EdgecvError, MissingPackageError
 
 DONE, CHECK_FAILED, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 130
@@ -45,15 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 a check failed, 2 bad usage or bad input, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = _commands()
-    missing = next((word for word in arguments[:1] if word in _HOST_COMMANDS and word not in commands), None)
-    if missing is not None:
-        package = _HOST_COMMANDS[missing]
+    word = next((argument for argument in arguments if not argument.startswith("-")), None)
+    points = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+    if word in _HOST_COMMANDS and word not in points:
         remark(
-            f"edgecv {missing} runs on the workstation: pip install {package} there "
+            f"edgecv {word} runs on the workstation: pip install {_HOST_COMMANDS[word]} there "
             "(this machine has only edgecv-runtime)"
         )
         return BAD_INPUT
+    commands = _commands(points, word)
     options = _parser(commands).parse_args(arguments)
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -75,21 +76,41 @@ def _run(command: Command, options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         remark("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe went away (… | head): not an error. Python must not flush into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of a pipe went away (… | head): not an error
+        _discard_output()
         return DONE
+    except OSError as error:  # a folder that may not be entered, a name that is too long, a full disk behind stdout
+        if options.debug:
+            raise
+        remark(f"edgecv {command.name}: {' '.join(str(error).split())}")
+        _discard_output()
+        return BAD_INPUT
     return status
 
 
+def _discard_output() -> None:
+    """Keep Python from flushing at exit into an stdout that takes no more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="edgecv",
         description="From a vision model to the device: build, quantize, export, prove, run.",
     )
     parser.add_argument("--version", action="version", version=f"edgecv {__version__}")
     # Accepted before and after the subcommand; the shared parent must not reset it with its own default.
-    debug = argparse.ArgumentParser(add_help=False)
+    debug = _Parser(add_help=False)
     debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -99,16 +120,40 @@ def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     return parser
 
 
-def _commands() -> dict[str, Command]:
-    """The runtime's own subcommands, and those of the installed host packages, which may refine them."""
+def _commands(points: dict[str, importlib.metadata.EntryPoint], word: str | None) -> dict[str, Command]:
+    """The runtime's own subcommands, and those of the installed host packages, which may refine them.
+
+    Where one of them is asked for, only that one is loaded: the others cost time, and one of them that is broken
+    must not keep this one from running.
+    """
     from edgecv_runtime.cli import bench, evaluate, info, run, verify
 
     commands = {command.name: command for command in (info.INFO, verify.VERIFY, evaluate.EVAL, bench.BENCH, run.RUN)}
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
-        command = point.load()
-        commands[command.name] = command
+    known = {*commands, *points}
+    for name in sorted(points):
+        if word not in known or name == word:
+            commands[name] = _load(points[name])
     return commands
 
 
+def _load(point: importlib.metadata.EntryPoint) -> Command:
+    try:
+        command = point.load()
+    except ImportError as error:
+        failure = MissingPackageError(f"the command cannot be loaded from {point.value}: {error}")
+
+        def fail(options: argparse.Namespace) -> int:
+            raise failure
+
+        return Command(point.name, f"cannot be loaded: {error}".replace("%", "%%"), _take_anything, fail)
+    if not isinstance(command, Command):
+        raise TypeError(f"{point.value}, registered as command {point.name!r}, must be a Command")
+    return command
+
+
+def _take_anything(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    remark(f"warning: {message}")
+    remark(f"warning: {' '.join(str(message).split())}")

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 
 def say(text: str = "") -> None:
     """One line on stdout."""
-    sys.stdout.write(f"{text}\n")
+    _write(sys.stdout, text)
 
 
 def remark(text: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(f"{text}\n")
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(f"{text}\n")
+    except UnicodeEncodeError:  # a terminal that is not UTF-8 gets "?" for what it cannot show
+        encoding = stream.encoding or "ascii"
+        stream.write(f"{text}\n".encode(encoding, "replace").decode(encoding))
 
 
 def say_json(value: Any, *, indent: int | None = 2) -> None:
-    """A JSON document on stdout."""
-    say(json.dumps(value, indent=indent, ensure_ascii=False))
+    """A JSON document on stdout; a number that is not finite becomes null, as JSON knows none."""
+    say(json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -41,7 +41,10 @@ class ClassificationDecoder(Decoder):
             raise BundleError(
                 f"a classification model must have one output; the manifest names {len(manifest.outputs)}"
             )
-        classes = manifest.outputs[0].shape[-1]
+        shape = manifest.outputs[0].shape
+        if len(shape) < 2 or any(size not in (1, None) for size in shape[1:-1]):
+            raise BundleError(f"a classification output must be (batch, classes); the manifest says {list(shape)}")
+        classes = shape[-1]
         if self.labels is not None and classes is not None and len(self.labels) != classes:
             raise BundleError(f"there must be one label per class: {classes} classes, {len(self.labels)} labels")
 
@@ -55,4 +58,7 @@ class ClassificationDecoder(Decoder):
         return [scores]
 
     def decode(self, outputs: Sequence[npt.NDArray[np.float32]], geometry: Geometry) -> Classification:
-        return Classification.from_scores(outputs[0].reshape(-1), self.labels)
+        scores = outputs[0].reshape(-1)
+        if self.labels is not None and len(self.labels) != len(scores):  # the classes were dynamic in the manifest
+            raise BundleError(f"there must be one label per class: {len(scores)} classes, {len(self.labels)} labels")
+        return Classification.from_scores(scores, self.labels)

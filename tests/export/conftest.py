@@ -1,0 +1,146 @@
+"""Fixtures for the exporters: small source models, pictures, and each export made once for all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecv_runtime.bundle import Bundle
+
+# TensorFlow reads it when it is imported; Keras its own once.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+COMBINATIONS = [
+    (format, precision)
+    for format in ("tflite", "onnx", "openvino")
+    for precision in ("fp32", "fp16", "dynamic", "int8", "int16x8")
+    if format == "tflite" or precision != "int16x8"
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """One export: the bundle, its artefact as bare files, and what it was made from."""
+
+    path: Path
+    report: dict[str, Any]
+    source: Any
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        return Bundle(self.path)
+
+    @cached_property
+    def bare(self) -> Path:
+        """The model file, taken out of the bundle (its weights beside it)."""
+        folder = self.path.with_suffix(".files")
+        folder.mkdir(exist_ok=True)
+        for name, content in self.bundle.artefact().members().items():
+            (folder / name).write_bytes(content)
+        return next(path for path in sorted(folder.iterdir()) if path.suffix != ".bin")
+
+
+@pytest.fixture(params=COMBINATIONS, ids="-".join)
+def combination(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """(format, precision): every one that is not refused."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def settle() -> Callable[..., None]:
+    """Give every batch norm a seeded gamma and beta and the statistics of some inputs: a signal reaches the end."""
+
+    def fill(model: Any, inputs: np.ndarray, seed: int = 0) -> None:
+        generator = np.random.default_rng(seed)
+        for layer in model.layers:
+            if type(layer).__name__ == "BatchNormalization":
+                channels = layer.gamma.shape[0]
+                layer.gamma.assign(generator.uniform(0.5, 1.5, channels))
+                layer.beta.assign(generator.normal(0, 0.3, channels))
+                layer.momentum = 0.0
+        model(inputs, training=True)
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[list[np.ndarray], np.ndarray]:
+    """60 drawn digits as colour pictures, and what they are."""
+    from edgecv.data.digits import draw_digits
+
+    images, labels = draw_digits(60, seed=11)
+    return [np.repeat(image[:, :, None], 3, axis=2) for image in images], labels
+
+
+@pytest.fixture(scope="session")
+def calibration() -> list[np.ndarray]:
+    """40 other drawn digits."""
+    from edgecv.data.digits import draw_digits
+
+    images, _ = draw_digits(40, seed=12)
+    return [np.repeat(image[:, :, None], 3, axis=2) for image in images]
+
+
+@pytest.fixture(scope="session")
+def lenet() -> Any:
+    from edgecv.models.factory import create_model
+
+    return create_model("lenet5", weights="digits")
+
+
+@pytest.fixture(scope="session")
+def scenes() -> tuple[np.ndarray, ...]:
+    """12 generated colour pictures for a 96×96 input."""
+    from edgecv_export.calibration import contract_pictures
+
+    return contract_pictures((96, 96), 12)
+
+
+@pytest.fixture(scope="session")
+def mobilenet(settle: Callable[..., None], scenes: tuple[np.ndarray, ...]) -> Any:
+    """MobileNetV2 0.35 at 96×96 with ten classes, seeded weights and batch statistics."""
+    import keras
+
+    from edgecv.models.factory import create_model
+    from edgecv_export.source import Source
+
+    keras.utils.set_random_seed(5)
+    model = create_model("mobilenet_v2", input_shape=(96, 96, 3), classes=10, alpha=0.35)
+    source = Source.of(model)
+    settle(model, source.normalize(source.pixels(scenes)))
+    return model
+
+
+@pytest.fixture(scope="session")
+def made(
+    tmp_path_factory: pytest.TempPathFactory,
+    lenet: Any,
+    calibration: list[np.ndarray],
+    request: pytest.FixtureRequest,
+) -> Callable[..., Made]:
+    """``made("lenet" | "mobilenet", format, precision)``: an export, made at its first use."""
+    from edgecv_export.exporter import export
+    from edgecv_export.source import Source
+
+    folder = tmp_path_factory.mktemp("bundles")
+    done: dict[tuple[str, ...], Made] = {}
+
+    def make(name: str, format: str, precision: str) -> Made:
+        key = (name, format, precision)
+        if key not in done:
+            model = lenet if name == "lenet" else request.getfixturevalue("mobilenet")
+            images = calibration if name == "lenet" else request.getfixturevalue("scenes")[:6]
+            path = folder / f"{'_'.join(key)}.edgecv"
+            report = export(model, path, format=format, precision=precision, calibration=images, name=name).report
+            done[key] = Made(path, report, Source.of(model))
+        return done[key]
+
+    return make
