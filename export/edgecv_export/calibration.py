@@ -59,6 +59,8 @@ def load_calibration(
         For each file that cannot be read; it is skipped and counted.
     """
     items: Any = list_images(source) if isinstance(source, str | Path) else source
+    if isinstance(items, np.ndarray) and items.ndim != 4:
+        raise InputError(f"a calibration array must be (N, H, W, C); received shape {items.shape}")
     if len(items) == 0:
         raise InputError("calibration needs at least one image; received none")
     chosen = np.linspace(0, len(items) - 1, min(limit, len(items))).round().astype(int)

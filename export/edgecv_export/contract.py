@@ -85,13 +85,15 @@ def prove(model: Model, plan: Plan, images: Sequence[Image], expected: npt.NDArr
     """
     measured = differences(model, images, [expected])
     largest = float(measured[0, 0])
-    limit = LIMITS[plan.precision]
+    # Probabilities count as they are; raw scores, which reach further, in proportion.
+    unit = max(1.0, float(np.abs(expected).max()))
+    limit = LIMITS[plan.precision] * unit
     if not largest <= limit:
         raise CheckFailedError(
             f"the {plan.format} {plan.precision} artefact differs from its float source by {largest:.3g} "
             f"(at most {limit:g} is accepted): nothing was written"
         )
-    floor = _FLOORS[plan.precision]
+    floor = _FLOORS[plan.precision] * unit
     tolerance = np.maximum(_MARGIN * measured, [[floor, floor * _RMS_SHARE]])
     answers = np.concatenate([model.outputs(image)[0] for image in images])
     agreement = float((answers.argmax(-1) == expected.argmax(-1)).mean())

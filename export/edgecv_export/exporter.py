@@ -13,8 +13,6 @@ from typing import Any
 from edgecv.models.registry import Preprocessing
 from edgecv_export import contract
 from edgecv_export.calibration import CalibrationImages, contract_pictures, load_calibration
-from edgecv_export.formats import exporter_of
-from edgecv_export.formats.job import make_job
 from edgecv_export.metadata import embed
 from edgecv_export.plan import Plan, check_target
 from edgecv_export.source import Source
@@ -70,12 +68,12 @@ def export(
     task: str | None = None,
     name: str | None = None,
 ) -> Exported:
-    """Export a Keras model as a bundle, proven against its float source.
+    """Export a model as a bundle, proven against its float source.
 
     Parameters
     ----------
-    model : keras.Model
-        From `edgecv.create_model`, or any functional model with `preprocessing` given.
+    model : keras.Model, or path of an ``.onnx`` file
+        From `edgecv.create_model`; or any functional model, or a float ONNX file, with `preprocessing` given.
     path : str or Path
         Ends in ``.edgecv``. It appears only when everything has succeeded.
     format : {"tflite", "onnx", "openvino"}
@@ -133,7 +131,7 @@ def export(
 
     images = contract_pictures(source.size) if pictures is None else pictures.images
     pixels = source.pixels(images)
-    artefact = exporter_of(format)(make_job(source, plan, pixels))
+    artefact = source.convert(plan, pixels)
     manifest = describe(source, plan, artefact, class_names, name or path.stem)
     artefact = embed(artefact, manifest)
     with Model(artefact, manifest) as runnable:
@@ -165,7 +163,6 @@ def describe(source: Source, plan: Plan, artefact: Artefact, labels: tuple[str, 
         color=wanted.color,
         resize=wanted.resize,
     )
-    activation = source.logits[1] if plan.integer else "none"
     return Manifest(
         name=name,
         task=source.task,
@@ -174,7 +171,7 @@ def describe(source: Source, plan: Plan, artefact: Artefact, labels: tuple[str, 
         precision=plan.precision,
         inputs=(spec,),
         outputs=outputs,
-        decoder=DecoderSpec("classification", {"activation": activation}),
+        decoder=DecoderSpec("classification", {"activation": source.final_activation(plan)}),
         labels=labels,
         made_with=made_with(),
     )
@@ -218,14 +215,10 @@ def _report(
     accuracy: dict[str, ClassificationAccuracy] | None,
     runnable: Model,
 ) -> dict[str, Any]:
-    from edgecv.complexity import complexity
-
-    cost = complexity(source.model)
     (latency,) = measure_latency([runnable], [noise_image(runnable)], _LATENCY_RUNS)
     return {
         "size": artefact.size,
-        "parameters": cost.parameters,
-        "macs": cost.macs,
+        **source.cost(),
         "parity": {
             "images": len(proof.golden.images),
             "origin": proof.golden.origin,

@@ -22,14 +22,14 @@ def _into_tflite(content: bytes, text: str) -> bytes:
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(text.encode(), np.uint8)
-    entry = schema.MetadataT()
-    entry.name = METADATA_KEY.encode()
-    others = [other for other in model.metadata or [] if other.name != METADATA_KEY.encode()]
-    entry.buffer = len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*others, entry]
+    entries = list(model.metadata or [])
+    entry = next((entry for entry in entries if entry.name == METADATA_KEY.encode()), None)
+    if entry is None:
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = METADATA_KEY.encode(), len(model.buffers)
+        model.buffers.append(schema.BufferT())
+        model.metadata = [*entries, entry]
+    model.buffers[entry.buffer].data = np.frombuffer(text.encode(), np.uint8)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 

@@ -18,7 +18,11 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 
 def cv2(purpose: str) -> Any:
     """OpenCV, or an error that says what to install for `purpose`."""
-    return require("cv2", install="edgecv-runtime[cv]", purpose=purpose)
+    try:
+        import cv2  # the statement is quicker than importlib, and every frame passes here
+    except ImportError:
+        return require("cv2", install="edgecv-runtime[cv]", purpose=purpose)
+    return cv2
 
 
 def read_image(path: str | Path) -> Image:
@@ -90,14 +94,17 @@ def as_rgb(image: Any) -> Image:
         image = image[:, :, None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         hint = ". Is it a batch? Pass a list of images" if image.ndim == 4 else ""
-        if image.ndim == 3 and image.shape[0] in (1, 3, 4):
+        if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] > 4:
             hint = ". Channels must come last: image.transpose(1, 2, 0)"
         raise InputError(
             f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); received shape {image.shape}{hint}"
         )
-    if image.dtype == np.uint16:
+    if image.dtype == np.uint8:
+        if image.shape[2] == 3:
+            return image
+    elif image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
-    elif image.dtype != np.uint8:
+    else:
         hint = ". For values 0..1: (255 * image).round().astype('uint8')" if image.dtype.kind == "f" else ""
         raise InputError(f"an image must be uint8 (0..255) or uint16; received {image.dtype}{hint}")
     if image.shape[2] == 1:

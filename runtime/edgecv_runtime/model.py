@@ -17,7 +17,7 @@ from edgecv_runtime.decoders import Decoder, make_decoder
 from edgecv_runtime.errors import BundleError, InputError, UnsupportedError
 from edgecv_runtime.images import read_image
 from edgecv_runtime.manifest import Manifest, TensorSpec
-from edgecv_runtime.preprocess import Geometry, dequantize, preprocess
+from edgecv_runtime.preprocess import Geometry, Preprocessor, dequantize
 
 
 def load(path: str | Path, backend: str | None = None, device: str | None = None, threads: int | None = None) -> Model:
@@ -90,6 +90,7 @@ class Model:
         self.manifest = manifest
         self._decoder: Decoder = make_decoder(manifest)
         self._input = manifest.inputs[0]
+        self._preprocess = Preprocessor(self._input)
         self.backend: Backend = open_backend(
             artefact, manifest=manifest, backend=backend, device=device, threads=threads
         )
@@ -125,7 +126,7 @@ class Model:
         BackendError
             The inference library failed.
         """
-        if isinstance(image, list | tuple):
+        if isinstance(image, (list, tuple)):
             return self._run_many(image)
         if self._input.batch not in (1, None):
             raise InputError(f"this model takes a list of {self._input.batch} images at a time; received one image")
@@ -157,7 +158,7 @@ class Model:
         )
 
     def _prepare(self, image: Any) -> tuple[npt.NDArray[Any], Geometry]:
-        return preprocess(read_image(image) if isinstance(image, str | Path) else image, self._input)
+        return self._preprocess(read_image(image) if isinstance(image, (str, Path)) else image)
 
     def _infer(self, tensor: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
         raw = self.backend.infer([tensor])

@@ -16,6 +16,16 @@ from edgecv_runtime.errors import InputError
 from edgecv_runtime.images import Image, as_rgb, cv2
 from edgecv_runtime.manifest import InputSpec, Resize
 
+# The manifest's words for OpenCV's.
+_INTERPOLATION = {
+    "nearest": "INTER_NEAREST",
+    "linear": "INTER_LINEAR",
+    "cubic": "INTER_CUBIC",
+    "area": "INTER_AREA",
+}
+
+_SIGN_BIT = np.uint8(0x80)
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -59,9 +69,51 @@ def preprocess(image: Any, spec: InputSpec) -> tuple[npt.NDArray[Any], Geometry]
     InputError
         The image is not one (shape, dtype), or the input's dtype cannot hold its values.
     """
-    rgb = as_rgb(image)
-    resized, geometry = resize(rgb, spec.size, spec.resize)
-    return _encode(_recolor(resized, spec.color), spec), geometry
+    return Preprocessor(spec)(image)
+
+
+class Preprocessor:
+    """`preprocess` for one input, with what depends on the input alone worked out once.
+
+    Between two inferences the processor's caches are cold, and each thing looked up or converted anew costs
+    microseconds.
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        self._spec = spec
+        self._size, self._rule, self._color = spec.size, spec.resize, spec.color
+        self._dtype = np.dtype(spec.dtype)
+        self._moments: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+        if spec.normalization is not None:
+            self._moments = np.array(spec.normalization.mean, np.float32), np.array(spec.normalization.std, np.float32)
+        # Pixels as they are, in an int8 tensor: the same bits with the zero point moved by 128.
+        self._signed = spec.normalization is None and spec.dtype == "int8"
+
+    def __call__(self, image: Any) -> tuple[npt.NDArray[Any], Geometry]:
+        resized, geometry = resize(as_rgb(image), self._size, self._rule)
+        tensor: npt.NDArray[Any] = resized if self._color == "RGB" else _recolor(resized, self._color)
+        if self._signed:
+            tensor = (tensor ^ _SIGN_BIT).view(np.int8)
+        elif self._moments is not None:
+            tensor = self._normalize(tensor, *self._moments)
+        if self._spec.layout == "NCHW":
+            tensor = tensor.transpose(2, 0, 1)
+        return np.ascontiguousarray(tensor, self._dtype)[None], geometry
+
+    def _normalize(
+        self, image: Image, mean: npt.NDArray[np.float32], std: npt.NDArray[np.float32]
+    ) -> npt.NDArray[Any]:
+        """Normalise, and quantize where the input is an integer."""
+        spec = self._spec
+        tensor: npt.NDArray[Any] = (image.astype(np.float32) - mean) / std
+        if spec.quantization is not None:
+            return quantize(tensor, spec.quantization.scale, spec.quantization.zero_point, self._dtype)
+        if self._dtype.kind != "f":
+            raise InputError(
+                f"input {spec.name!r} is normalised and {self._dtype}, but its quantization is not given: "
+                "a manifest for such a model must state scale and zero point"
+            )
+        return tensor
 
 
 def resize(image: Image, size: tuple[int, int], rule: Resize) -> tuple[Image, Geometry]:
@@ -109,13 +161,8 @@ def _letterbox(image: Image, size: tuple[int, int], rule: Resize) -> tuple[Image
 def _scale(image: Image, size: tuple[int, int], rule: Resize) -> Image:
     if image.shape[:2] == size:
         return image
-    opencv = cv2(f"resizing an image of {image.shape[1]}x{image.shape[0]} to {size[1]}x{size[0]}")
-    flag = {
-        "nearest": opencv.INTER_NEAREST,
-        "linear": opencv.INTER_LINEAR,
-        "cubic": opencv.INTER_CUBIC,
-        "area": opencv.INTER_AREA,
-    }[rule.interpolation]
+    opencv = cv2("resizing an image")
+    flag = getattr(opencv, _INTERPOLATION[rule.interpolation])
     scaled: Image = opencv.resize(image, (size[1], size[0]), interpolation=flag)
     return scaled
 
@@ -130,28 +177,6 @@ def _recolor(image: Image, color: str) -> Image:
     return ((image.astype(np.int32) @ weights + 16384) >> 15).astype(np.uint8)[:, :, None]
 
 
-def _encode(image: Image, spec: InputSpec) -> npt.NDArray[Any]:
-    """Normalise, quantize and lay out as the artefact wants it."""
-    dtype = np.dtype(spec.dtype)
-    tensor: npt.NDArray[Any] = image
-    if spec.normalization is not None:
-        mean, std = np.array(spec.normalization.mean, np.float32), np.array(spec.normalization.std, np.float32)
-        tensor = (image.astype(np.float32) - mean) / std
-        if spec.quantization is not None:
-            tensor = quantize(tensor, spec.quantization.scale, spec.quantization.zero_point, dtype)
-        elif dtype.kind != "f":
-            raise InputError(
-                f"input {spec.name!r} is normalised and {dtype}, but its quantization is not given: "
-                "a manifest for such a model must state scale and zero point"
-            )
-    elif dtype == np.int8:
-        # Pixels as they are, in an int8 tensor: the same bits with the zero point moved by 128.
-        tensor = (image ^ np.uint8(0x80)).view(np.int8)
-    if spec.layout == "NCHW":
-        tensor = tensor.transpose(2, 0, 1)
-    return np.ascontiguousarray(tensor, dtype)[None]
-
-
 def quantize(real: npt.NDArray[Any], scale: float, zero_point: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """``q = clip(round(real / scale) + zero_point)`` (Jacob et al. 2018, eq. 1), ties to even."""
     limits = np.iinfo(dtype)
@@ -161,4 +186,7 @@ def quantize(real: npt.NDArray[Any], scale: float, zero_point: int, dtype: npt.D
 
 def dequantize(quantized: npt.NDArray[Any], scale: float, zero_point: int) -> npt.NDArray[np.float32]:
     """``real = scale * (q - zero_point)`` (Jacob et al. 2018, eq. 1)."""
-    return (quantized.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+    real: npt.NDArray[np.float32] = quantized.astype(np.float32)
+    real -= np.float32(zero_point)
+    real *= np.float32(scale)
+    return real

@@ -40,7 +40,7 @@ class Classification:
     @classmethod
     def from_scores(cls, scores: npt.NDArray[np.float32], names: tuple[str, ...] | None = None) -> Classification:
         """Rank the (C,) scores of all classes."""
-        order = np.argsort(-scores, kind="stable")
+        order = (-scores).argsort(kind="stable")
         return cls(order, scores[order], names)
 
     @property

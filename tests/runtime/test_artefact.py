@@ -16,7 +16,7 @@ TEXTS = {
     "number": "5",
     "long": "0123456789" * 30_000,  # longer than a 16-bit length
     "unicode": "größe 猫 😀 \u0085\u00a0\u2028",
-    "xml": "<a href=\"x\">&amp; 'q' &lt; &copy; &#65; </edges> </rt_info></net> <edgecv value=\"no\"/>",
+    "xml": '<a href="x">&amp; \'q\' &lt; &copy; &#65; </edges> </rt_info></net> <edgecv value="no"/>',
     "whitespace": " a\nb\tc\r\n d ",
 }
 

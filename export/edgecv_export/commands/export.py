@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edgecv.commands.options import add_model_options, collect_model_options
+from edgecv.commands.options import add_model_options, collect_model_options, refuse_model_options
+from edgecv.models.registry import Preprocessing
 from edgecv_export.commands.labels import read_labels
+from edgecv_export.commands.preprocessing import (
+    add_preprocessing_options,
+    color_of,
+    normalization_of,
+    refuse_preprocessing_options,
+    resize_of,
+)
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, remark, say, say_json
-from edgecv_runtime.errors import UnsupportedError
+from edgecv_runtime.errors import InputError
+
+_FILES = (".onnx", ".tflite", ".xml")
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a name from `edgecv models`")
+    parser.add_argument("model", metavar="MODEL", help="a name from `edgecv models`, or a float model.onnx")
     parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv")
     parser.add_argument("--weights", metavar="FILE|NAME", help="a weight file, imagenet, or a name the model ships")
     where = parser.add_mutually_exclusive_group()
@@ -28,36 +38,28 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-drop", type=float, metavar="PT", help="points of top-1 that may be lost; needs --eval")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, in the order of the class index")
     add_model_options(parser)
+    add_preprocessing_options(parser)
     add_json_option(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edgecv.models.registry import get_record
     from edgecv_export.plan import Plan, check_target
     from edgecv_runtime.bundle import check_output_path
 
-    if Path(options.model).suffix in (".onnx", ".tflite", ".xml"):
-        raise UnsupportedError(f"{options.model} is converted already: edgecv wrap {options.model} -o {options.output}")
     # What can be refused is refused before TensorFlow is imported.
-    record = get_record(options.model)
-    chosen = collect_model_options(options, record)
     check_target(options.target)
     Plan(options.format, options.precision)
     check_output_path(Path(options.output))
     labels = None if options.labels is None else read_labels(options.labels)
-    if options.weights is None:
-        remark(f"warning: no --weights: {record.name} is exported with random weights")
+    is_file = Path(options.model).suffix in _FILES
+    model, preprocessing = _foreign(options) if is_file else (_build(options), None)
 
-    from edgecv_export.quiet import start_tensorflow
-
-    start_tensorflow()
-    from edgecv.models.factory import create_model
     from edgecv_export.exporter import export
 
-    model = create_model(record.name, weights=options.weights, **chosen)
     exported = export(
         model,
         options.output,
+        preprocessing=preprocessing,
         format=options.format,
         precision=options.precision,
         calibration=options.calibrate,
@@ -75,11 +77,44 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _build(options: argparse.Namespace) -> Any:
+    """The registered model that was named, with its weights."""
+    from edgecv.models.registry import get_record
+
+    record = get_record(options.model)
+    chosen = collect_model_options(options, record)
+    refuse_preprocessing_options(options, record.name)
+    if options.weights is None:
+        remark(f"warning: no --weights: {record.name} is exported with random weights")
+    from edgecv_export.quiet import start_tensorflow
+
+    start_tensorflow()
+    from edgecv.models.factory import create_model
+
+    return create_model(record.name, weights=options.weights, **chosen)
+
+
+def _foreign(options: argparse.Namespace) -> tuple[Path, Preprocessing | None]:
+    """The model file that was named, and what it expects of a picture."""
+    refuse_model_options(options, options.model)
+    if options.weights is not None:
+        raise InputError(f"{options.model} holds its own weights; received --weights {options.weights}")
+    normalization = normalization_of(options)
+    if normalization is None:
+        return Path(options.model), None
+    given = color_of(options)
+    if given not in ("RGB", "GRAY"):
+        raise InputError(f"--color must be RGB or GRAY for a model that is converted; received {given!r}")
+    color: Literal["RGB", "GRAY"] = "GRAY" if given == "GRAY" else "RGB"
+    return Path(options.model), Preprocessing(normalization.mean, normalization.std, color, resize_of(options))
+
+
 def summary(report: dict[str, Any]) -> list[str]:
     """The report in a few lines for people."""
     parity = report["parity"]
+    macs = "" if report["macs"] is None else f", {report['macs']:,} MACs"
     lines = [
-        f"size      {kilobytes(report['size'])}, {report['parameters']:,} parameters, {report['macs']:,} MACs",
+        f"size      {kilobytes(report['size'])}, {report['parameters']:,} parameters{macs}",
         f"parity    max |Δ| {parity['max_abs']:.3g} against the float source on {parity['images']} "
         f"{parity['origin']} images",
         f"latency   {report['latency']['p50_ms']:.2f} ms on this machine ({report['latency']['backend']})",

@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 
 from edgecv_export.commands.labels import read_labels
+from edgecv_export.commands.preprocessing import (
+    add_preprocessing_options,
+    color_of,
+    normalization_of,
+    resize_of,
+)
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, say, say_json
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.manifest import Normalization, Resize
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -22,20 +27,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="none, softmax or sigmoid, yet to be applied (default: none)",
     )
-    parser.add_argument("--color", default="RGB", metavar="C", help="RGB, BGR or GRAY (default: RGB)")
     parser.add_argument("--layout", metavar="L", help="NHWC or NCHW (default: read off the input's shape)")
-    parser.add_argument(
-        "--resize", default="stretch", metavar="R", help="stretch, letterbox or crop (default: stretch)"
-    )
-    parser.add_argument("--crop-fraction", type=float, metavar="F", help="with --resize crop; 0.875 is common")
-    parser.add_argument("--interpolation", default="linear", metavar="I", help="nearest, linear, cubic or area")
-    parser.add_argument(
-        "--mean", type=float, nargs="+", metavar="X", help="of a pixel 0..255: one value, or one a channel"
-    )
-    parser.add_argument("--std", type=float, nargs="+", metavar="X", help="as --mean: (pixel - mean) / std")
     parser.add_argument("--precision", metavar="P", help="what the file computes in (default: read off the file)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, in the order of the class index")
     parser.add_argument("--images", metavar="DIR", help="pictures for the parity contract (default: generated ones)")
+    add_preprocessing_options(parser)
     add_json_option(parser)
 
 
@@ -46,20 +42,15 @@ def _run(options: argparse.Namespace) -> int:
         raise InputError(f"task {options.task!r} is read by decoder {options.task!r}; received {options.decoder!r}")
     if options.layout not in (None, "NHWC", "NCHW"):
         raise InputError(f"--layout must be NHWC or NCHW; received {options.layout!r}")
-    resize = Resize(
-        mode=options.resize,
-        crop_fraction=1.0 if options.crop_fraction is None else options.crop_fraction,
-        interpolation=options.interpolation,
-    )
     wrapped = wrap(
         options.model,
         options.output,
         task=options.task,
         activation=options.activation,
-        color=options.color,
+        color=color_of(options),
         layout=options.layout,
-        resize=resize,
-        normalization=_normalization(options),
+        resize=resize_of(options),
+        normalization=normalization_of(options),
         labels=None if options.labels is None else read_labels(options.labels),
         precision=options.precision,
         images=options.images,
@@ -75,16 +66,6 @@ def _run(options: argparse.Namespace) -> int:
     say(f"input {width}x{height} {spec.color} {spec.layout} {spec.dtype}, resize {spec.resize.mode}, {how}")
     say(f"wrote {wrapped.path}")
     return 0
-
-
-def _normalization(options: argparse.Namespace) -> Normalization | None:
-    if options.mean is None and options.std is None:
-        return None
-    if options.mean is None or options.std is None:
-        raise InputError("--mean and --std belong together; received only one of them")
-    channels = 1 if options.color == "GRAY" else 3
-    values = [tuple(given) * channels if len(given) == 1 else tuple(given) for given in (options.mean, options.std)]
-    return Normalization(*values)
 
 
 WRAP = Command("wrap", "make a bundle of a TFLite, ONNX or OpenVINO model from elsewhere", _configure, _run)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecv_export.keras_source import KerasSource
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.affine import Range
 from edgecv_export.quantize.correct import FLOAT16, INT8, INT8_WEIGHTS, round_and_correct
 from edgecv_export.quantize.fold import fold_batch_norms
 from edgecv_export.quantize.inputs import Channels, peel_input_scaling, with_scaling_layer
-from edgecv_export.source import INPUT_NAME, Source
+from edgecv_export.source import INPUT_NAME
 
 # The corrected biases come from this many calibration images: a mean needs few, and both networks' activations are
 # held in memory.
@@ -42,6 +43,13 @@ class InputGrid:
 
     def to_real(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return (pixels.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+
+
+def grid_of(mean: Channels, std: Channels) -> InputGrid | None:
+    """The grid that stands for a normalisation; None where channels differ, or the mean is no level."""
+    if np.allclose(mean, mean[0]) and np.allclose(std, std[0]) and 0 <= mean[0] <= 255 and std[0] > 0:
+        return InputGrid(1 / std[0], int(np.floor(mean[0] + 0.5)))
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +89,7 @@ class Job:
         return [self.grid.to_real(image[None]) for image in self.pixels]
 
 
-def make_job(source: Source, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Job:
+def make_job(source: KerasSource, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Job:
     """Prepare a source model for one conversion."""
     mean, std = source.preprocessing.mean, source.preprocessing.std
     few = pixels[:_CORRECTION_IMAGES]
@@ -105,7 +113,7 @@ def _onto_grid(network: Any, mean: Channels, std: Channels) -> tuple[Any, Channe
     Returns the network, the exact mean and std of the input it now takes, and the grid that stands for them.
     """
     network, mean, std = peel_input_scaling(network, mean, std)
-    if np.allclose(mean, mean[0]) and np.allclose(std, std[0]) and 0 <= mean[0] <= 255 and std[0] > 0:
-        return network, mean, std, InputGrid(1 / std[0], int(np.floor(mean[0] + 0.5)))
+    if (grid := grid_of(mean, std)) is not None:
+        return network, mean, std, grid
     network = with_scaling_layer(network, mean, std, INPUT_NAME)
     return network, (0.0,) * len(mean), (1.0,) * len(std), InputGrid(1.0, 0)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from edgecv_export.formats.job import Job
+from edgecv_export.formats.job import InputGrid, Job
 from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
 from edgecv_export.quantize.affine import Range
 from edgecv_export.quantize.ranges import minmax_range, widened
@@ -46,7 +47,7 @@ def export(job: Job) -> Artefact:
         else:
             model = convert_float(job)
             if job.plan.precision == "fp16":
-                model = _to_half(model)
+                model = to_half(model)
             elif job.plan.precision == "dynamic":
                 model = quantize_weights_only(model)
     return Artefact("onnx", bytes(model.SerializeToString()))
@@ -59,14 +60,39 @@ def convert_float(job: Job) -> Any:
 
 def quantize_int8(job: Job) -> Any:
     """A QDQ model from uint8 pixels to float logits: activations uint8, weights int8 per channel."""
+    return quantize_graph(_convert(trace_integer(job), job), job.grid, job.calibration_values())
+
+
+def quantize_graph(model: Any, grid: InputGrid, values: Sequence[npt.NDArray[np.float32]]) -> Any:
+    """Quantize a float ONNX model of one input and one output, and let it take uint8 pixels.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Float32; its input holds the real values of `grid`.
+    grid : InputGrid
+    values : sequence of arrays
+        Calibration inputs.
+
+    Returns
+    -------
+    onnx.ModelProto
+
+    Raises
+    ------
+    UnsupportedError
+        The first layer cannot be quantized.
+    """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.registry import QDQRegistry
 
-    model = _prepare(_convert(trace_integer(job), job))
-    ranges = _activation_ranges(model, job)
-    limits = {name: (np.float32(range_.low), np.float32(range_.high)) for name, range_ in ranges.items()}
+    model = _prepare(model)
+    limits = {
+        name: (np.float32(range_.low), np.float32(range_.high))
+        for name, range_ in _activation_ranges(model, grid, values).items()
+    }
     quantizer = QDQQuantizer(
         model,
         per_channel=True,
@@ -81,7 +107,7 @@ def quantize_int8(job: Job) -> Any:
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
-    return _with_pixel_input(quantizer.model.model, job)
+    return _with_pixel_input(quantizer.model.model, grid)
 
 
 def quantize_weights_only(model: Any) -> Any:
@@ -147,15 +173,16 @@ def _convert(function: Any, job: Job) -> Any:
         )
     except (ValueError, KeyError, NotImplementedError) as error:
         raise UnsupportedError(f"ONNX cannot take this model: {' '.join(str(error).split())}") from error
-    _rename(model, model.graph.input[0].name, job.input_name)
-    _rename(model, model.graph.output[0].name, job.output_name)
+    rename(model, model.graph.input[0].name, job.input_name)
+    rename(model, model.graph.output[0].name, job.output_name)
     model.producer_name = "edgecv"
     model.graph.ClearField("doc_string")  # the name of the traced function, numbered as well
     onnx.checker.check_model(model)
     return model
 
 
-def _rename(model: Any, old: str, new: str) -> None:
+def rename(model: Any, old: str, new: str) -> None:
+    """Give a tensor another name, wherever it occurs."""
     for node in model.graph.node:
         node.input[:] = [new if name == old else name for name in node.input]
         node.output[:] = [new if name == old else name for name in node.output]
@@ -176,7 +203,7 @@ def _prepare(model: Any) -> Any:
         return onnx.load(target)
 
 
-def _activation_ranges(model: Any, job: Job) -> dict[str, Range]:
+def _activation_ranges(model: Any, grid: InputGrid, values: Sequence[npt.NDArray[np.float32]]) -> dict[str, Range]:
     """The range of every float activation over the calibration images."""
     import onnx
     import onnxruntime
@@ -195,14 +222,14 @@ def _activation_ranges(model: Any, job: Job) -> dict[str, Range]:
     session = onnxruntime.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     seen: dict[str, Range] = {}
-    values = job.calibration_values()
+    input_name, output_name = model.graph.input[0].name, model.graph.output[0].name
     for image in track(values, len(values), "calibrating", "images"):
-        for name, array in zip(names, session.run(names, {job.input_name: image}), strict=True):
+        for name, array in zip(names, session.run(names, {input_name: image}), strict=True):
             found, before = minmax_range(array), seen.get(name)
             seen[name] = found if before is None else Range(min(before.low, found.low), max(before.high, found.high))
-    for name in _pixel_tensors(model.graph, job.input_name):
-        seen[name] = job.grid.range  # whatever the calibration images reach
-    seen[job.output_name] = widened(seen[job.output_name], OUTPUT_MARGIN)
+    for name in _pixel_tensors(model.graph, input_name):
+        seen[name] = grid.range  # whatever the calibration images reach
+    seen[output_name] = widened(seen[output_name], OUTPUT_MARGIN)
     return seen
 
 
@@ -215,22 +242,22 @@ def _pixel_tensors(graph: Any, input_name: str) -> list[str]:
     return found
 
 
-def _with_pixel_input(model: Any, job: Job) -> Any:
+def _with_pixel_input(model: Any, grid: InputGrid) -> Any:
     """Let the uint8 image itself stand for the first QuantizeLinear's output: both are the same numbers."""
     import onnx
 
     graph = model.graph
-    quantize = _first_quantize(graph, job.input_name)
-    _check_grid(model, quantize, job)
+    quantize = _first_quantize(graph)
+    _check_grid(model, quantize, grid)
     graph.node.remove(quantize)
-    _rename(model, quantize.output[0], quantize.input[0])
+    rename(model, quantize.output[0], quantize.input[0])
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     del graph.value_info[:]  # the tensors before the first pair have become uint8
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _first_quantize(graph: Any, input_name: str) -> Any:
+def _first_quantize(graph: Any) -> Any:
     """The QuantizeLinear of the image, behind nothing but changes of layout.
 
     Raises
@@ -238,7 +265,7 @@ def _first_quantize(graph: Any, input_name: str) -> Any:
     UnsupportedError
         Another operation sees the image before it is quantized.
     """
-    tensor = input_name
+    tensor = graph.input[0].name
     while True:
         readers = [node for node in graph.node if tensor in node.input]
         if len(readers) == 1 and readers[0].op_type == "QuantizeLinear":
@@ -251,19 +278,19 @@ def _first_quantize(graph: Any, input_name: str) -> Any:
         tensor = readers[0].output[0]
 
 
-def _check_grid(model: Any, quantize: Any, job: Job) -> None:
+def _check_grid(model: Any, quantize: Any, grid: InputGrid) -> None:
     from onnx import numpy_helper
 
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     scale, zero_point = float(constants[quantize.input[1]]), int(constants[quantize.input[2]])
-    if abs(scale / job.grid.scale - 1) > 1e-5 or zero_point != job.grid.zero_point:
+    if abs(scale / grid.scale - 1) > 1e-5 or zero_point != grid.zero_point:
         raise UnsupportedError(
-            f"the int8 ONNX input must have scale {job.grid.scale:g} and zero point {job.grid.zero_point}; "
+            f"the int8 ONNX input must have scale {grid.scale:g} and zero point {grid.zero_point}; "
             f"the quantizer chose {scale:g} and {zero_point}"
         )
 
 
-def _to_half(model: Any) -> Any:
+def to_half(model: Any) -> Any:
     """Weights and arithmetic in float16; the uint8 input and float32 output stay."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import sys
@@ -16,6 +17,9 @@ import numpy.typing as npt
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import BackendError
 from edgecv_runtime.manifest import Manifest, TensorSpec
+
+
+_dtype = functools.cache(np.dtype)  # parsing the name anew at every inference would cost microseconds
 
 
 class Backend(ABC):
@@ -110,7 +114,7 @@ class Backend(ABC):
                 array.ndim == len(spec.shape)
                 and all(wanted in (None, size) for wanted, size in zip(spec.shape, array.shape, strict=True))
             )
-            if not fits or array.dtype != spec.dtype:
+            if not fits or array.dtype != _dtype(spec.dtype):
                 wanted = ", ".join("?" if size is None else str(size) for size in spec.shape)
                 raise BackendError(
                     f"{self.name} input {spec.name!r} must be {spec.dtype} [{wanted}]; "

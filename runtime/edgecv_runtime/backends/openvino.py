@@ -21,9 +21,10 @@ _INTEGER_PRECISIONS = ("int8", "int16x8", "mixed")
 class OpenVINOBackend(Backend):
     """Inference through an OpenVINO infer request, tuned for the latency of one image.
 
-    Two of OpenVINO's defaults change answers from one CPU to the next, and are set here: float models would run
-    in bfloat16 or float16 where the CPU has it, and integer models saturate on x86 without VNNI, where the
-    low-precision transformations are therefore left out (int8 then saves size, not time).
+    Three of OpenVINO's defaults change answers from one CPU to the next, and are set here: float models would run
+    in bfloat16 or float16 where the CPU has it; compressed weights would quantize activations on the fly; and integer
+    models saturate on x86 without VNNI, where the low-precision transformations are therefore left out (int8 then
+    saves size, not time).
     """
 
     name: ClassVar[str] = "openvino"
@@ -52,6 +53,8 @@ class OpenVINOBackend(Backend):
         self._precise = device == "CPU" and integer and cpu.saturates_int8()
         if device == "CPU":
             config |= {"INFERENCE_NUM_THREADS": self._threads, "INFERENCE_PRECISION_HINT": "f32"}
+            # Compressed weights would otherwise bring 8-bit activations along, group by group.
+            config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         if self._precise:
             config["LP_TRANSFORMS_MODE"] = "NO"
         try:

@@ -51,8 +51,10 @@ class ClassificationDecoder(Decoder):
     def activate(self, outputs: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         scores = outputs[0]
         if self.activation == "softmax":
-            exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
-            scores = exponentials / exponentials.sum(axis=-1, keepdims=True)
+            # The ufuncs themselves: after an inference the caches are cold, and array.max() and .sum() run Python first.
+            scores = scores - np.maximum.reduce(scores, axis=-1, keepdims=True)
+            np.exp(scores, out=scores)
+            scores /= np.add.reduce(scores, axis=-1, keepdims=True)
         elif self.activation == "sigmoid":
             scores = 0.5 * (1 + np.tanh(0.5 * scores))  # the logistic function, without overflow
         return [scores]

@@ -419,7 +419,9 @@ def test_onnxruntime_precise_kernels(tiny: Any, x86_without_vnni: None) -> None:
     with opened(tiny, "onnxruntime", "onnx") as backend:
         options = backend._session.get_session_options()
         assert options.get_session_config_entry("session.x64quantprecision") == "1"
-        assert backend.note.endswith("threads, precise int8 kernels: this CPU has no VNNI") or "1 thread," in backend.note
+        assert (
+            backend.note.endswith("threads, precise int8 kernels: this CPU has no VNNI") or "1 thread," in backend.note
+        )
         check_values(tiny, backend, tiny.image(1)[None])
 
 

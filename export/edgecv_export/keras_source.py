@@ -1,0 +1,118 @@
+"""A Keras model as the source of an export."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv.models.factory import architecture_of
+from edgecv.models.registry import Preprocessing
+from edgecv_export.plan import Plan
+from edgecv_export.quantize.fold import split_activation
+from edgecv_export.quantize.graph import functional
+from edgecv_export.source import Source
+from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.errors import InputError, MissingPackageError, UnsupportedError
+
+
+def require_tensorflow() -> None:
+    """Refuse early where Keras runs on another back end: the converters read TensorFlow graphs.
+
+    Raises
+    ------
+    MissingPackageError
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise MissingPackageError(
+            f"export needs Keras on TensorFlow; Keras runs on {keras.backend.backend()} here: save the weights, "
+            "set KERAS_BACKEND=tensorflow and build the model again"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class KerasSource(Source):
+    """A functional Keras model (N, H, W, C) to (N, classes)."""
+
+    @classmethod
+    def of_model(cls, model: Any, preprocessing: Preprocessing | None = None, task: str | None = None) -> KerasSource:
+        """What is known of a Keras model: from `create_model`, or from the arguments.
+
+        Raises
+        ------
+        InputError
+            The model was not built by `create_model` and no preprocessing is given, or its input is no image.
+        UnsupportedError
+            A subclassed model, several inputs or outputs, or a task without a decoder.
+        """
+        require_tensorflow()
+        built = architecture_of(model)
+        if preprocessing is None:
+            if built is None:
+                raise InputError(
+                    "preprocessing is required for a model that edgecv.create_model did not build: "
+                    "preprocessing=Preprocessing(mean=..., std=..., color=..., resize=...)"
+                )
+            preprocessing = built.record.preprocessing
+        task = task or (built.record.task if built is not None else "classification")
+        if task != "classification":
+            raise UnsupportedError(f"this version exports classification models; received task {task!r}")
+        model = functional(model)
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise UnsupportedError(
+                f"a classification model has one input and one output; received {len(model.inputs)} and "
+                f"{len(model.outputs)}"
+            )
+        shape = model.inputs[0].shape
+        channels = len(preprocessing.mean)
+        if len(shape) != 4 or None in shape[1:] or shape[3] != channels:
+            raise InputError(
+                f"the model's input must be (N, height, width, {channels}) for {preprocessing.color} images; "
+                f"received {tuple(shape)}"
+            )
+        if len(model.outputs[0].shape) != 2:
+            raise InputError(f"a classification model must give (N, classes); received {tuple(model.outputs[0].shape)}")
+        architecture = built.to_dict() if built is not None else {"name": "custom", "keras_name": model.name}
+        return cls(model, preprocessing, task, architecture)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        _, height, width, _ = self.model.inputs[0].shape
+        return height, width
+
+    @property
+    def classes(self) -> int:
+        return int(self.model.outputs[0].shape[-1])
+
+    @cached_property
+    def logits(self) -> tuple[Any, str]:
+        """The model without its final activation, and the activation's name."""
+        return split_activation(self.model)
+
+    def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        with warnings.catch_warnings():
+            # Keras's data adapter warns of the structure of inputs for models rebuilt from a Sequential one.
+            warnings.filterwarnings("ignore", message="The structure of `inputs` doesn't match", category=UserWarning)
+            answers: npt.NDArray[np.float32] = self.model.predict(self.normalize(pixels), batch_size=16, verbose=0)
+        return answers
+
+    def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Artefact:
+        from edgecv_export.formats import exporter_of
+        from edgecv_export.formats.job import make_job
+
+        return exporter_of(plan.format)(make_job(self, plan, pixels))
+
+    def final_activation(self, plan: Plan) -> str:
+        return self.logits[1] if plan.integer else "none"
+
+    def cost(self) -> dict[str, int | None]:
+        from edgecv.complexity import complexity
+
+        found = complexity(self.model)
+        return {"parameters": found.parameters, "macs": found.macs}
