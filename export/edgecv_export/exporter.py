@@ -122,6 +122,8 @@ def export(
         raise InputError(f"{precision} needs calibration images: pass a folder of typical pictures (--calibrate DIR)")
     if max_drop is not None and evaluation is None:
         raise InputError("max_drop needs labelled pictures to measure the drop on: pass --eval DIR too")
+    if max_drop is not None and not 0 <= max_drop <= 100:
+        raise InputError(f"max_drop must be percentage points, 0 to 100; received {max_drop:g}")
     source = Source.of(model, preprocessing, task)
     if labels is not None and len(labels) != source.classes:
         raise InputError(f"there must be one label per class: {source.classes} classes; received {len(labels)} labels")

@@ -47,11 +47,15 @@ class KerasSource(Source):
         Raises
         ------
         InputError
-            The model was not built by `create_model` and no preprocessing is given, or its input is no image.
+            It is no Keras model; it was not built by `create_model` and no preprocessing is given, or its input is no image.
         UnsupportedError
             A subclassed model, several inputs or outputs, or a task without a decoder.
         """
+        import keras
+
         require_tensorflow()
+        if not isinstance(model, keras.Model):
+            raise InputError(f"a Keras model, or the path of an .onnx file, is required; received {model!r:.60}")
         built = architecture_of(model)
         if preprocessing is None:
             if built is None:

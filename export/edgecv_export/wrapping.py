@@ -30,6 +30,7 @@ from edgecv_runtime.manifest import (
 from edgecv_runtime.model import Model
 
 TASKS = ("classification",)
+ACTIVATIONS = ("none", "softmax", "sigmoid")
 
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
 
@@ -85,6 +86,8 @@ def wrap(
     source, path = Path(source), Path(path)
     if task not in TASKS:
         raise UnsupportedError(f"this version wraps {', '.join(TASKS)} models; received task {task!r}")
+    if activation not in ACTIVATIONS:
+        raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}")
     check_output_path(path)
     pictures = None if images is None else load_calibration(images)
     artefact = Artefact.from_file(source)
@@ -95,7 +98,7 @@ def wrap(
             f"a classification model has one input and one output; {source.name} has {len(inputs)} and {len(outputs)}"
         )
     spec = _input(inputs[0], color, layout, resize or Resize(), normalization)
-    found = precision or read_precision(artefact, inputs + outputs)
+    found = precision or read_precision(artefact)
     plan = Plan(artefact.format, found)
     manifest = Manifest(
         name=name or path.stem,
@@ -161,15 +164,31 @@ def _layout(found: TensorSpec, channels: int) -> Layout:
     return "NHWC" if last else "NCHW"
 
 
-def read_precision(artefact: Artefact, tensors: Sequence[TensorSpec]) -> str:
+def read_precision(artefact: Artefact) -> str:
     """The precision of a foreign file: int8 where it computes in integers, else by its weights' type."""
-    if any(spec.quantization is not None for spec in tensors):
+    reader = {"tflite": _tflite_precision, "onnx": _onnx_precision, "openvino": _openvino_precision}[artefact.format]
+    return reader(artefact.model)
+
+
+def _tflite_precision(content: bytes) -> str:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    kinds = schema.TensorType
+    weights, activations = set(), set()
+    for tensor in model.subgraphs[0].tensors:
+        data = model.buffers[tensor.buffer].data
+        if data is not None and len(data):
+            weights.add(tensor.type)
+        elif tensor.quantization is not None and tensor.quantization.scale is not None:
+            activations.add(tensor.type)
+    if kinds.INT16 in activations:
+        return "int16x8"
+    if activations & {kinds.INT8, kinds.UINT8}:
         return "int8"
-    if artefact.format == "onnx":
-        return _onnx_precision(artefact.model)
-    if artefact.format == "openvino":
-        return "int8" if b'type="FakeQuantize"' in artefact.model else _openvino_float(artefact.model)
-    return "fp32"
+    if kinds.INT8 in weights:
+        return "dynamic"
+    return "fp16" if kinds.FLOAT16 in weights else "fp32"
 
 
 def _onnx_precision(content: bytes) -> str:
@@ -185,5 +204,9 @@ def _onnx_precision(content: bytes) -> str:
     return "fp16" if half else "fp32"
 
 
-def _openvino_float(content: bytes) -> str:
+def _openvino_precision(content: bytes) -> str:
+    if b'type="FakeQuantize"' in content:
+        return "int8"
+    if b'element_type="i8"' in content or b'element_type="u8" shape' in content:
+        return "dynamic"
     return "fp16" if b'element_type="f16"' in content else "fp32"

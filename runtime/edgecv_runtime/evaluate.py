@@ -93,7 +93,9 @@ def _read_list(folder: Path, listed: Path) -> list[LabelledImage]:
         try:
             columns = rows.fieldnames or ()
             if not {"file", "class_index"} <= set(columns):
-                raise InputError(f"{listed} must have the columns file,class_index; received {','.join(columns):.80}")
+                raise InputError(
+                    f"{listed} must have the columns file,class_index; received {','.join(columns) or 'none':.80}"
+                )
             return [LabelledImage(images / row["file"], int(row["class_index"])) for row in rows]
         except UnicodeDecodeError as error:
             raise InputError(f"{listed} must be UTF-8 text: {error.reason} at byte {error.start}") from None

@@ -99,18 +99,16 @@ def as_rgb(image: Any) -> Image:
         raise InputError(
             f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); received shape {image.shape}{hint}"
         )
+    rgb: Image = image
     if image.dtype == np.uint8:
         if image.shape[2] == 3:
-            return image
+            return rgb  # what a camera gives leaves here
     elif image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
+        rgb = (image >> 8).astype(np.uint8)
     else:
         hint = ". For values 0..1: (255 * image).round().astype('uint8')" if image.dtype.kind == "f" else ""
         raise InputError(f"an image must be uint8 (0..255) or uint16; received {image.dtype}{hint}")
-    if image.shape[2] == 1:
-        return np.repeat(image, 3, axis=2)
-    rgb: Image = image[:, :, :3]
-    return rgb
+    return np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb[:, :, :3]
 
 
 def list_images(folder: str | Path) -> list[Path]:

@@ -96,10 +96,11 @@ class Model:
         )
         try:
             _match(manifest.inputs, self.backend.inputs, "input")
-            self._order = _match(manifest.outputs, self.backend.outputs, "output")
+            order = _match(manifest.outputs, self.backend.outputs, "output")
         except BundleError:
             self.backend.close()
             raise
+        self._outputs = tuple(zip(order, manifest.outputs, strict=True))
 
     @overload
     def __call__(self, image: npt.NDArray[Any] | str | Path) -> Any: ...
@@ -162,8 +163,7 @@ class Model:
 
     def _infer(self, tensor: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
         raw = self.backend.infer([tensor])
-        outputs = [_to_float(raw[index], spec) for index, spec in zip(self._order, self.manifest.outputs, strict=True)]
-        return self._decoder.activate(outputs)
+        return self._decoder.activate([_to_float(raw[index], spec) for index, spec in self._outputs])
 
     def _run_many(self, images: Sequence[Any]) -> list[Any]:
         if not images:

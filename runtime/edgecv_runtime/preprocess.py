@@ -100,9 +100,7 @@ class Preprocessor:
             tensor = tensor.transpose(2, 0, 1)
         return np.ascontiguousarray(tensor, self._dtype)[None], geometry
 
-    def _normalize(
-        self, image: Image, mean: npt.NDArray[np.float32], std: npt.NDArray[np.float32]
-    ) -> npt.NDArray[Any]:
+    def _normalize(self, image: Image, mean: npt.NDArray[np.float32], std: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Normalise, and quantize where the input is an integer."""
         spec = self._spec
         tensor: npt.NDArray[Any] = (image.astype(np.float32) - mean) / std
@@ -142,8 +140,8 @@ def _crop_region(source: tuple[int, int], size: tuple[int, int], fraction: float
     """Top, left, height, width of the centred region with the aspect of `size`."""
     height, width = source
     unit = min(height / size[0], width / size[1]) * fraction
-    crop_height = min(height, max(1, round(size[0] * unit)))
-    crop_width = min(width, max(1, round(size[1] * unit)))
+    crop_height = round(size[0] * unit) or 1
+    crop_width = round(size[1] * unit) or 1
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 

@@ -40,7 +40,7 @@ class Classification:
     @classmethod
     def from_scores(cls, scores: npt.NDArray[np.float32], names: tuple[str, ...] | None = None) -> Classification:
         """Rank the (C,) scores of all classes."""
-        order = (-scores).argsort(kind="stable")
+        order = (-scores).argsort(0, "stable")
         return cls(order, scores[order], names)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -131,8 +132,19 @@ def open_stream(source: str | Path, policy: str = "every") -> Stream:
 
 
 def _image_frames(paths: list[Path]) -> Iterator[Frame]:
+    """Frames of image files; in a folder, files that cannot be read are left out with a warning, and counted."""
+    dropped = 0
     for index, path in enumerate(paths):
-        yield Frame(read_image(path), index, float(index), time.monotonic(), path=path)
+        try:
+            image = read_image(path)
+        except (InputError, MissingFileError) as error:
+            if len(paths) == 1:
+                raise
+            warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=2)
+            dropped += 1
+            continue
+        yield Frame(image, index, float(index), time.monotonic(), dropped, path)
+        dropped = 0
 
 
 def _open_video(path: Path) -> Stream:
@@ -147,8 +159,8 @@ def _open_video(path: Path) -> Stream:
 
 def _video_frames(opencv: Any, capture: Any) -> Iterator[Frame]:
     for index in count():
-        timestamp = capture.get(opencv.CAP_PROP_POS_MSEC) / 1000
         there, bgr = capture.read()
         if not there:
             return
+        timestamp = capture.get(opencv.CAP_PROP_POS_MSEC) / 1000  # of the frame just read
         yield Frame(opencv.cvtColor(bgr, opencv.COLOR_BGR2RGB), index, timestamp, time.monotonic())

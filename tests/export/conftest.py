@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,7 +67,10 @@ def settle() -> Callable[..., None]:
                 layer.gamma.assign(generator.uniform(0.5, 1.5, channels))
                 layer.beta.assign(generator.normal(0, 0.3, channels))
                 layer.momentum = 0.0
-        model(inputs, training=True)
+        with warnings.catch_warnings():
+            # Keras says this of models made with lists of one input.
+            warnings.filterwarnings("ignore", message="[^$]*The structure of `inputs` doesn't match", category=UserWarning)
+            model(inputs, training=True)
 
     return fill
 

@@ -102,7 +102,7 @@ def test_from_file(tiny: Any, tmp_path: Path, format: str, name: str) -> None:
 def test_from_file_refuses(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must end in .tflite, .onnx or .xml; received 'model.pb'"):
         Artefact.from_file(tmp_path / "model.pb")
-    with pytest.raises(MissingFileError, match="no model file at .*model.onnx"):
+    with pytest.raises(MissingFileError, match=r"no model file at .*model.onnx"):
         Artefact.from_file(tmp_path / "model.onnx")
     (tmp_path / "model.xml").write_bytes(b"<net/>")
     with pytest.raises(MissingFileError, match=r"needs its weights beside it; no file at .*model.bin"):

@@ -107,7 +107,7 @@ def test_images_below_a_class_folder_in_sorted_order(tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no folder at"):
         indices(tmp_path / "none")
-    with pytest.raises(InputError, match="0 class folders"):
+    with pytest.raises(InputError, match="holds no labelled image"):
         indices(tmp_path)
     (tmp_path / "ant").mkdir()
     with pytest.raises(InputError, match=r"holds no labelled image: DIR/<class>/\*.jpg or DIR/labels.csv is required"):
@@ -135,7 +135,7 @@ def test_labels_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "labels.csv must have the columns file,class_index; received $"),
+        ("", "labels.csv must have the columns file,class_index; received none$"),
         ("name,label\na.jpg,1\n", "must have the columns file,class_index; received name,label"),
         ("file,class_index\n", "holds no labelled image"),
         ("file,class_index\na.jpg,cat\n", "labels.csv, line 2: class_index must be an integer .*'cat'"),
@@ -145,7 +145,7 @@ def test_labels_file(tmp_path: Path) -> None:
         ("file,class_index\na.jpg,-1\n", "received -1"),
         (b"file,class_index\n\xff\xfe.jpg,1\n", "labels.csv must be UTF-8 text"),
         (b"\xff\xfef\0i\0l\0e\0", "labels.csv must be UTF-8 text"),
-        ('file,class_index\n"' + "x" * 200_000 + '",1\n', "labels.csv, line 2: field larger than field limit"),
+        ('file,class_index\n"' + "x" * 200_000 + '",1\n', "labels.csv, line .: field larger than field limit"),
     ],
 )
 def test_labels_files_that_are_refused(tmp_path: Path, one_line: Any, text: str | bytes, message: str) -> None:

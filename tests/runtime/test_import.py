@@ -38,6 +38,10 @@ HEAVY = {
 }  # fmt: skip
 
 
+# What a bare interpreter may or may not have loaded already; typing, dataclasses, pathlib and json are not among it.
+STANDARD = {"__future__", "importlib", "importlib._bootstrap", "importlib._bootstrap_external", "warnings", "_warnings"}
+
+
 def loaded(statement: str) -> set[str]:
     """Names of the modules that `statement` adds to a bare interpreter."""
     program = (
@@ -52,12 +56,16 @@ def loaded(statement: str) -> set[str]:
 
 def test_import_loads_two_modules() -> None:
     modules = loaded("import edgecv_runtime")
-    assert modules == {"edgecv_runtime", "edgecv_runtime._version"}
+    assert {name for name in modules if name not in STANDARD} == {"edgecv_runtime", "edgecv_runtime._version"}
 
 
 def test_an_error_can_be_caught_without_numpy() -> None:
     modules = loaded("from edgecv_runtime import EdgecvError")
-    assert len(modules) <= 3 and not modules & HEAVY
+    assert {name for name in modules if name not in STANDARD} == {
+        "edgecv_runtime",
+        "edgecv_runtime._version",
+        "edgecv_runtime.errors",
+    }
 
 
 def test_load_imports_numpy_but_no_back_end() -> None:
@@ -93,7 +101,7 @@ def test_importing_changes_nothing() -> None:
         "[getattr(edgecv_runtime, name) for name in edgecv_runtime.__all__]\n"
         "import edgecv_runtime.cli.main\n"
         "after = state()\n"
-        "numpy_s = lambda filters: [f for f in filters if 'numpy' not in str(f[1]) + str(f[3])]\n"
+        "numpy_s = lambda filters: [f for f in filters if 'numpy' not in str(f)]\n"
         "assert before[0] == after[0] and before[2:] == after[2:], (before, after)\n"
         "assert numpy_s(before[1]) == numpy_s(after[1])\n"
     )

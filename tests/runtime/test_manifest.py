@@ -208,8 +208,9 @@ def test_wrong_fields_are_named(path: tuple[Any, ...], value: Any, message: str)
 
 
 JUNK: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 10**400, 0.0, -0.5, 1e308, float("nan"), float("inf"), "", "x", "\u0000", "\ud83d",
-    "in-graph", "a" * 500, [], [None], [1, 2, 3], ["a"], [[]], {}, {"name": 3}, {"mean": [1], "std": [0]},
+    None, True, False, 0, -1, 1, 2**31, 10**400, 0.0, -0.5, 1e308, float("nan"), float("inf"), "", "x",
+    "\u0000", "\ud83d", "in-graph",
+    "a" * 500, [], [None], [1, 2, 3], ["a"], [[]], {}, {"name": 3}, {"mean": [1], "std": [0]},
 )  # fmt: skip
 
 

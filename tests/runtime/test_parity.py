@@ -220,7 +220,7 @@ def test_golden_of_all_kinds_of_bytes(bundle: Path) -> None:
     cases = [b"", b"x", b"\x80\x04K\x01.", single.getvalue(), pickled.getvalue(), empty.getvalue(), huge.getvalue()]
     cases += [good[:length] for length in range(0, len(good), 97)]
     for content in cases:
-        with pytest.raises(BundleError, match="here: golden.npz is damaged") as caught:
+        with pytest.raises(BundleError, match=r"here: golden.npz is damaged") as caught:
             Golden.from_bytes(content, origin="here")
         assert "\n" not in str(caught.value)
     generator = np.random.default_rng(4)

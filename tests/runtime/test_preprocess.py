@@ -69,6 +69,7 @@ def test_crop_takes_the_region_and_only_that(tiny: Any) -> None:
     np.testing.assert_allclose(geometry.to_source([[0, 0], [224, 224]]), [[110, 30], [530, 450]])
 
 
+@pytest.mark.data
 def test_crop_is_near_resizing_first(data_dir: Any) -> None:
     """The two-step recipe of the papers (shorter side to 256, then the centre 224), on real photographs."""
     from edgecv_runtime.images import list_images, read_image

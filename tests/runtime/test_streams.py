@@ -177,3 +177,15 @@ def test_real_clip(data_dir: Path) -> None:
         assert there
         np.testing.assert_array_equal(frame.image, bgr[..., ::-1])
     capture.release()
+
+
+def test_a_folder_goes_on_past_a_file_that_is_no_image(tmp_path: Path) -> None:
+    for name, level in (("a.png", 10), ("c.png", 30)):
+        cv2.imwrite(str(tmp_path / name), np.full((4, 6, 3), level, np.uint8))
+    (tmp_path / "b.png").write_text("this is text")
+    with (
+        open_stream(tmp_path) as frames,
+        pytest.warns(RuntimeWarning, match=r"^skipped: \S+b\.png is not an image"),
+    ):
+        seen = [(frame.index, frame.dropped, int(frame.image[0, 0, 0])) for frame in frames]
+    assert seen == [(0, 0, 10), (2, 1, 30)]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_export.formats.job import InputGrid, Job
+from edgecv_export.formats.stable_names import stabilise
 from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
 from edgecv_export.quantize.affine import Range
 from edgecv_export.quantize.ranges import minmax_range, widened
@@ -175,9 +176,13 @@ def _convert(function: Any, job: Job) -> Any:
         raise UnsupportedError(f"ONNX cannot take this model: {' '.join(str(error).split())}") from error
     rename(model, model.graph.input[0].name, job.input_name)
     rename(model, model.graph.output[0].name, job.output_name)
+    stabilise(model)
     model.producer_name = "edgecv"
-    model.graph.ClearField("doc_string")  # the name of the traced function, numbered as well
-    onnx.checker.check_model(model)
+    model.graph.ClearField("doc_string")  # the name of the traced function, which is numbered
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:  # an operation that tf2onnx left as TensorFlow has it
+        raise UnsupportedError(f"ONNX cannot take this model: {' '.join(str(error).split())}") from error
     return model
 
 
@@ -303,7 +308,7 @@ def quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow", "onnxruntime", "root", None)]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -5,6 +5,7 @@ OpenVINO reads quantize-dequantize pairs as its own quantization, with int8 kern
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -56,10 +57,18 @@ def from_onnx(content: bytes, *, half: bool = False) -> Artefact:
     source = _with_plain_constants(onnx.load_from_string(content))
     model = openvino.Core().read_model(model=source.SerializeToString(), weights=b"")
     apply_moc_transformations(model, cf=False, smart_reshape=False)
+    _renumber(model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.xml")
         openvino.save_model(model, path, compress_to_fp16=half)
         return Artefact("openvino", path.read_bytes(), path.with_suffix(".bin").read_bytes())
+
+
+def _renumber(model: Any) -> None:
+    """Give operations without a name of their own a number that is not the process's running one."""
+    for index, operation in enumerate(model.get_ordered_ops()):
+        if re.fullmatch(r"[A-Za-z]+_\d+", operation.get_friendly_name()):
+            operation.set_friendly_name(f"{operation.get_type_name()}_{index}")
 
 
 def _with_plain_constants(model: Any) -> Any:

@@ -18,8 +18,7 @@ from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import BackendError
 from edgecv_runtime.manifest import Manifest, TensorSpec
 
-
-_dtype = functools.cache(np.dtype)  # parsing the name anew at every inference would cost microseconds
+_dtype = functools.cache(np.dtype)  # parsing the name anew at every inference costs microseconds
 
 
 class Backend(ABC):
@@ -108,18 +107,22 @@ class Backend(ABC):
         if len(inputs) != len(self.inputs):
             raise BackendError(f"this {self.name} model takes {len(self.inputs)} input(s); received {len(inputs)}")
         for spec, array in zip(self.inputs, inputs, strict=True):
-            if not isinstance(array, np.ndarray):
-                raise BackendError(f"{self.name} input {spec.name!r} must be an array; received {type(array).__name__}")
-            fits = array.shape == spec.shape or (
-                array.ndim == len(spec.shape)
-                and all(wanted in (None, size) for wanted, size in zip(spec.shape, array.shape, strict=True))
+            # The usual case in as little code as possible: it runs before every inference, with cold caches.
+            if not (isinstance(array, np.ndarray) and array.shape == spec.shape and array.dtype == _dtype(spec.dtype)):
+                self._check_input(spec, array)
+
+    def _check_input(self, spec: TensorSpec, array: Any) -> None:
+        if not isinstance(array, np.ndarray):
+            raise BackendError(f"{self.name} input {spec.name!r} must be an array; received {type(array).__name__}")
+        fits = array.ndim == len(spec.shape) and all(
+            wanted in (None, size) for wanted, size in zip(spec.shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype != spec.dtype:
+            wanted = ", ".join("?" if size is None else str(size) for size in spec.shape)
+            raise BackendError(
+                f"{self.name} input {spec.name!r} must be {spec.dtype} [{wanted}]; "
+                f"received {array.dtype} {list(array.shape)}"
             )
-            if not fits or array.dtype != _dtype(spec.dtype):
-                wanted = ", ".join("?" if size is None else str(size) for size in spec.shape)
-                raise BackendError(
-                    f"{self.name} input {spec.name!r} must be {spec.dtype} [{wanted}]; "
-                    f"received {array.dtype} {list(array.shape)}"
-                )
 
     @property
     def note(self) -> str:

@@ -61,6 +61,7 @@ class OpenVINOBackend(Backend):
             model = _read(core, openvino, artefact)
             self._compiled: Any = core.compile_model(model, device, config)
             self._request: Any = self._compiled.create_infer_request()
+            self._tensor: Any = openvino.Tensor
         except (RuntimeError, ValueError, TypeError) as error:  # a name in the file that is not UTF-8 is a ValueError
             raise BackendError(f"openvino refuses the model: {_one_line(error)}") from None
         self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
@@ -72,8 +73,13 @@ class OpenVINOBackend(Backend):
             raise BackendError("this openvino model is closed")
         self.check_inputs(inputs)
         try:
-            # Sharing inputs saves a copy: they live until infer() returns, which is all it needs.
-            self._request.infer(list(inputs), share_inputs=True, share_outputs=True)
+            # Tensors set one by one: infer() would send a list of arrays through layers of Python, for twice the time.
+            # Sharing the memory saves a copy; OpenVINO shares only what is contiguous and writable.
+            for index, array in enumerate(inputs):
+                flags = array.flags
+                shared = array if flags.c_contiguous and flags.writeable else array.copy()
+                self._request.set_input_tensor(index, self._tensor(shared, shared_memory=True))
+            self._request.infer(share_outputs=True)
         except (RuntimeError, ValueError, TypeError) as error:
             raise BackendError(f"openvino cannot run this input: {_one_line(error)}") from None
         return [self._request.get_output_tensor(index).data.copy() for index in self._output_range]

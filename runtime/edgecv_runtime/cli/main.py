@@ -68,23 +68,21 @@ def _run(command: Command, options: argparse.Namespace) -> int:
     try:
         status = command.run(options)
         sys.stdout.flush()
-    except EdgecvError as error:
-        if options.debug:
-            raise
-        remark(f"edgecv {command.name}: {' '.join(str(error).split())}")
-        return CHECK_FAILED if isinstance(error, CheckFailedError) else BAD_INPUT
     except KeyboardInterrupt:
         remark("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away (… | head): not an error
         _discard_output()
         return DONE
-    except OSError as error:  # a folder that may not be entered, a name that is too long, a full disk behind stdout
+    except (EdgecvError, OSError) as error:
+        # An OSError: a folder that may not be entered, a name that is too long, a full disk behind stdout.
         if options.debug:
-            raise
+            import traceback
+
+            traceback.print_exc()
         remark(f"edgecv {command.name}: {' '.join(str(error).split())}")
         _discard_output()
-        return BAD_INPUT
+        return CHECK_FAILED if isinstance(error, CheckFailedError) else BAD_INPUT
     return status
 
 

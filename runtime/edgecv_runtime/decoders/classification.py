@@ -51,7 +51,7 @@ class ClassificationDecoder(Decoder):
     def activate(self, outputs: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         scores = outputs[0]
         if self.activation == "softmax":
-            # The ufuncs themselves: after an inference the caches are cold, and array.max() and .sum() run Python first.
+            # The ufuncs themselves: array.max() and .sum() run Python first, dear after an inference (cold caches).
             scores = scores - np.maximum.reduce(scores, axis=-1, keepdims=True)
             np.exp(scores, out=scores)
             scores /= np.add.reduce(scores, axis=-1, keepdims=True)

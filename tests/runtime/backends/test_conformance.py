@@ -446,6 +446,15 @@ def test_onnxruntime_never_falls_back_to_the_cpu(tiny: Any, monkeypatch: pytest.
     assert capfd.readouterr().out == ""
 
 
+def test_onnxruntime_writes_nothing_to_stdout_when_it_refuses(tiny: Any, capfd: Any, one_line: Check) -> None:
+    """By itself it would print that it falls back and try again, into the middle of a JSON document."""
+    content = tiny.onnx().replace(b"MatMul", b"Mat\xfful")
+    with pytest.raises(BackendError) as caught:
+        open_backend(Artefact("onnx", content), backend="onnxruntime")
+    assert one_line(caught).startswith("onnxruntime refuses the model: ")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_onnxruntime_dynamic_batch_and_quantized_output(tiny: Any) -> None:
     with open_backend(Artefact("onnx", tiny.onnx(batch="N")), backend="onnxruntime") as backend:
         assert backend.inputs[0].shape == (None, 6, 8, 3)
