@@ -25,7 +25,7 @@ import numpy as np
 import edgecv
 import edgecv_runtime as ert
 from edgecv_export.plan import Plan
-from edgecv_export.source import Source
+from edgecv_export.sources import source_of
 from edgecv_runtime import cpu
 from edgecv_runtime.bench import measure_latency
 from edgecv_runtime.cli.output import table
@@ -88,7 +88,7 @@ def main() -> int:
     for title in options.models:
         name, model_options, weights = MODELS[title]
         model = edgecv.create_model(name, weights=data / "models" / "classification" / weights, **model_options)
-        answers = Source.of(model).predict(images)
+        answers = source_of(model).predict(images)
         for format in options.formats:
             for precision in options.precisions:
                 try:

@@ -15,7 +15,7 @@ from edgecv_export import contract
 from edgecv_export.calibration import CalibrationImages, contract_pictures, load_calibration
 from edgecv_export.metadata import embed
 from edgecv_export.plan import Plan, check_target
-from edgecv_export.source import Source
+from edgecv_export.sources import Source, source_of
 from edgecv_runtime import cpu
 from edgecv_runtime._version import __version__
 from edgecv_runtime.artefact import Artefact
@@ -124,7 +124,7 @@ def export(
         raise InputError("max_drop needs labelled pictures to measure the drop on: pass --eval DIR too")
     if max_drop is not None and not 0 <= max_drop <= 100:
         raise InputError(f"max_drop must be percentage points, 0 to 100; received {max_drop:g}")
-    source = Source.of(model, preprocessing, task)
+    source = source_of(model, preprocessing, task)
     if labels is not None and len(labels) != source.classes:
         raise InputError(f"there must be one label per class: {source.classes} classes; received {len(labels)} labels")
     class_names = None if labels is None else tuple(labels)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgecv.data.digits import draw_digits
 from edgecv.models.factory import create_model
 from edgecv_export.exporter import export
-from edgecv_export.source import Source
+from edgecv_export.sources import source_of
 from edgecv_runtime.bench import measure_latency
 from edgecv_runtime.errors import CheckFailedError, OutputError
 from edgecv_runtime.images import cv2
@@ -87,7 +87,7 @@ def quickstart(folder: str | Path) -> Iterator[Row]:
     digits, truth = _pictures(_EVALUATION, _SEED + 1)
     _save(folder / "digits", digits[:_SHOWN], truth[:_SHOWN])
     model = create_model("lenet5", weights="digits")
-    float_answers = Source.of(model).predict(digits).argmax(-1)
+    float_answers = source_of(model).predict(digits).argmax(-1)
     for format in FORMATS:
         for precision in PRECISIONS:
             path = folder / f"lenet5_{format}_{precision}.edgecv"

@@ -69,7 +69,9 @@ def settle() -> Callable[..., None]:
                 layer.momentum = 0.0
         with warnings.catch_warnings():
             # Keras says this of models made with lists of one input.
-            warnings.filterwarnings("ignore", message="[^$]*The structure of `inputs` doesn't match", category=UserWarning)
+            warnings.filterwarnings(
+                "ignore", message="[^$]*The structure of `inputs` doesn't match", category=UserWarning
+            )
             model(inputs, training=True)
 
     return fill
@@ -114,11 +116,11 @@ def mobilenet(settle: Callable[..., None], scenes: tuple[np.ndarray, ...]) -> An
     import keras
 
     from edgecv.models.factory import create_model
-    from edgecv_export.source import Source
+    from edgecv_export.sources import source_of
 
     keras.utils.set_random_seed(5)
     model = create_model("mobilenet_v2", input_shape=(96, 96, 3), classes=10, alpha=0.35)
-    source = Source.of(model)
+    source = source_of(model)
     settle(model, source.normalize(source.pixels(scenes)))
     return model
 
@@ -132,7 +134,7 @@ def made(
 ) -> Callable[..., Made]:
     """``made("lenet" | "mobilenet", format, precision)``: an export, made at its first use."""
     from edgecv_export.exporter import export
-    from edgecv_export.source import Source
+    from edgecv_export.sources import source_of
 
     folder = tmp_path_factory.mktemp("bundles")
     done: dict[tuple[str, ...], Made] = {}
@@ -144,7 +146,7 @@ def made(
             images = calibration if name == "lenet" else request.getfixturevalue("scenes")[:6]
             path = folder / f"{'_'.join(key)}.edgecv"
             report = export(model, path, format=format, precision=precision, calibration=images, name=name).report
-            done[key] = Made(path, report, Source.of(model))
+            done[key] = Made(path, report, source_of(model))
         return done[key]
 
     return make

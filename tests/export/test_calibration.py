@@ -88,7 +88,8 @@ def test_an_empty_sequence(nothing: Any) -> None:
 def test_a_text_file_named_jpg_is_skipped_and_counted(folder: Path) -> None:
     (folder / "99.jpg").write_text("this is text")
     with pytest.warns(
-        RuntimeWarning, match=r"^calibration image skipped: \S+99\.jpg is not an image that can be decoded \(12 bytes\)$"
+        RuntimeWarning,
+        match=r"^calibration image skipped: \S+99\.jpg is not an image that can be decoded \(12 bytes\)$",
     ):
         loaded = load_calibration(folder)
     assert levels(loaded.images) == list(range(10))

@@ -19,7 +19,7 @@ import edgecv_runtime as ert
 from edgecv.models.registry import Preprocessing
 from edgecv_export import exporter
 from edgecv_export.exporter import export
-from edgecv_export.source import Source
+from edgecv_export.sources import Source, source_of
 from edgecv_runtime import bundle as bundle_module
 from edgecv_runtime.errors import CheckFailedError, InputError, MissingFileError, OutputError, UnsupportedError
 from edgecv_runtime.manifest import Resize
@@ -43,7 +43,7 @@ def trained(settle: Callable[..., None], noise: list[np.ndarray]) -> Callable[..
     """Give a model batch statistics of the noise, under a preprocessing; returns the model."""
 
     def settled(model: Any, preprocessing: Preprocessing = HALF) -> Any:
-        source = Source.of(model, preprocessing)
+        source = source_of(model, preprocessing)
         settle(source.model, source.normalize(source.pixels(noise)))
         return model
 
@@ -173,12 +173,10 @@ def test_normalisation(
     path = tmp_path / "small.edgecv"
     black_and_white = [np.full((16, 16, 3), level, np.uint8) for level in (0, 255)]
     images = [*noise, *black_and_white]
-    exported = export(
-        model, path, format=format, precision=precision, calibration=images, preprocessing=preprocessing
-    )
+    exported = export(model, path, format=format, precision=precision, calibration=images, preprocessing=preprocessing)
     (spec,) = exported.manifest.inputs
     assert (spec.dtype, spec.shape, spec.normalization) == ("uint8", (1, 16, 16, 3), None)
-    source = Source.of(model, preprocessing)
+    source = source_of(model, preprocessing)
     assert difference(path, source, images) <= {"fp32": 1e-4, "int8": 0.06}[precision]
 
 
@@ -204,7 +202,7 @@ def test_resize_and_colour_reach_the_device(tmp_path: Path, trained: Callable[..
     path = tmp_path / "grey.edgecv"
     (spec,) = export(model, path, format="onnx", preprocessing=preprocessing).manifest.inputs
     assert (spec.resize, spec.color, spec.shape) == (rule, "GRAY", (1, 16, 24, 1))
-    source = Source.of(model, preprocessing)
+    source = source_of(model, preprocessing)
     assert difference(path, source, [np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)]) < 1e-4
 
 
@@ -299,7 +297,7 @@ def test_kinds_of_models(
     weights = [weight.copy() for weight in model.get_weights()]
     path = tmp_path / "own.edgecv"
     exported = export(model, path, format=format, precision=precision, calibration=noise, preprocessing=preprocessing)
-    source = Source.of(model, preprocessing)
+    source = source_of(model, preprocessing)
     unit = np.ptp(source.predict(noise))  # probabilities differ less, logits more
     assert difference(path, source, noise) <= {"fp16": 1e-2, "int8": 0.1}[precision] * unit
     assert ert.verify(path).passed
@@ -316,7 +314,7 @@ def test_efficientnets(name: str, format: str, tmp_path: Path, settle: Callable[
 
     keras.utils.set_random_seed(4)
     model = edgecv.create_model(name, input_shape=(64, 64, 3), classes=10)
-    source = Source.of(model)
+    source = source_of(model)
     images = list(contract_pictures((64, 64), 12))
     settle(model, source.normalize(source.pixels(images)))
     path = tmp_path / "model.edgecv"
@@ -425,7 +423,7 @@ def refused(tmp_path: Path, **arguments: Any) -> Any:
     model = arguments.pop("model", None) or edgecv.create_model("lenet5", weights="digits")
     path = arguments.pop("path", tmp_path / "lenet.edgecv")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(Exception) as caught:  # noqa: B017, PT011  # its type is asserted by the caller
+    with pytest.raises(Exception) as caught:  # its type is asserted by the caller
         export(model, path, **arguments)
     assert sorted(tmp_path.rglob("*")) == before
     assert "\n" not in str(caught.value)
@@ -461,9 +459,7 @@ def test_another_task(tmp_path: Path) -> None:
 def test_int8_without_calibration(precision: str, tmp_path: Path) -> None:
     error = refused(tmp_path, precision=precision)
     assert isinstance(error, InputError)
-    assert str(error) == (
-        f"{precision} needs calibration images: pass a folder of typical pictures (--calibrate DIR)"
-    )
+    assert str(error) == (f"{precision} needs calibration images: pass a folder of typical pictures (--calibrate DIR)")
 
 
 def test_an_empty_calibration_folder(tmp_path: Path) -> None:
@@ -619,7 +615,7 @@ def test_accuracy_before_and_after(
 ) -> None:
     path = tmp_path / "l.edgecv"
     accuracy = export(lenet, path, evaluation=labelled, max_drop=0.0, labels="0123456789").report["accuracy"]
-    expected = float((Source.of(lenet).predict(digits[0][:30]).argmax(1) == digits[1][:30]).mean())
+    expected = float((source_of(lenet).predict(digits[0][:30]).argmax(1) == digits[1][:30]).mean())
     assert accuracy["float"] == accuracy["artefact"]
     assert accuracy["float"] == {"top1": pytest.approx(expected), "top5": 1.0, "n": 30, "skipped": 0}
     with ert.load(path) as model:
@@ -642,9 +638,7 @@ def test_a_drop_that_is_too_large(tmp_path: Path, labelled: Path, monkeypatch: p
     monkeypatch.setattr(exporter, "evaluate_classification", lambda *_: worse)
     error = refused(tmp_path, evaluation=labelled, max_drop=2.5)
     assert isinstance(error, CheckFailedError)
-    assert str(error) == (
-        "top-1 falls from 100.00 % to 50.00 %: 50.00 points, 2.5 were allowed; nothing was written"
-    )
+    assert str(error) == ("top-1 falls from 100.00 % to 50.00 %: 50.00 points, 2.5 were allowed; nothing was written")
 
 
 def test_an_artefact_that_is_not_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,7 +241,11 @@ def test_inputs_that_are_not_clear(
 def test_arguments(onnx_file: Callable[..., Path], tmp_path: Path) -> None:
     source = onnx_file([1, 8, 8, 3])
     for arguments, kind, message in (
-        ({"task": "detection"}, UnsupportedError, "this version wraps classification models; received task 'detection'"),
+        (
+            {"task": "detection"},
+            UnsupportedError,
+            "this version wraps classification models; received task 'detection'",
+        ),
         ({"activation": "relu"}, InputError, "activation must be one of none, softmax, sigmoid; received 'relu'"),
         ({"precision": "int4"}, InputError, "precision must be one of fp32, fp16"),
         ({"path": tmp_path / "w.zip"}, InputError, "a bundle's name must end in .edgecv; received 'w.zip'"),
@@ -289,9 +293,7 @@ def photographs(data_dir: Path) -> Path:
     ("name", "size", "accuracy"),
     [("mobilenet_v2_1.0_224_quant.tflite", 224, 0.877), ("mobilenet_v1_0.25_128_quant.tflite", 128, 0.438)],
 )
-def test_corals_files(
-    name: str, size: int, accuracy: float, data_dir: Path, photographs: Path, tmp_path: Path
-) -> None:
+def test_corals_files(name: str, size: int, accuracy: float, data_dir: Path, photographs: Path, tmp_path: Path) -> None:
     """1001 classes: the first is the background, and ImageNet's begin behind it."""
     names = (photographs / "imagenet_labels.txt").read_text(encoding="utf-8").splitlines()
     path = tmp_path / "coral.edgecv"

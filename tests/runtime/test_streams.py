@@ -146,15 +146,6 @@ def test_bad_video_file(tmp_path: Path, one_line: Any, content: bytes) -> None:
     assert one_line(caught) == f"{tmp_path / 'a.mp4'} is not a video that can be decoded"
 
 
-def test_bad_image_in_a_folder_is_named(tiny: Any, tmp_path: Path) -> None:
-    save(tmp_path / "a.png", tiny.image(0))
-    (tmp_path / "b.jpg").write_text("no picture")
-    with open_stream(tmp_path) as stream:
-        next(stream)
-        with pytest.raises(InputError, match=r"b.jpg is not an image"):
-            next(stream)
-
-
 def test_video_without_opencv(video: Path, block_import: Any) -> None:
     block_import("cv2")
     with pytest.raises(MissingPackageError, match=r"reading a video file .*edgecv-runtime\[cv\]"):

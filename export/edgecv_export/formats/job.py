@@ -9,20 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_export.keras_source import KerasSource
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.affine import Range
-from edgecv_export.quantize.correct import FLOAT16, INT8, INT8_WEIGHTS, round_and_correct
-from edgecv_export.quantize.fold import fold_batch_norms
-from edgecv_export.quantize.inputs import Channels, peel_input_scaling, with_scaling_layer
-from edgecv_export.source import INPUT_NAME
+from edgecv_export.quantize.inputs import Channels
 
-# The corrected biases come from this many calibration images: a mean needs few, and both networks' activations are
-# held in memory.
-_CORRECTION_IMAGES = 32
-
-# Float precisions that round the weights all the same.
-_WEIGHT_ROUNDING = {"fp16": FLOAT16, "dynamic": INT8_WEIGHTS}
+INPUT_NAME = "image"
 
 
 @dataclass(frozen=True)
@@ -87,33 +78,3 @@ class Job:
     def calibration_values(self) -> list[npt.NDArray[np.float32]]:
         """The calibration images as the integer network takes them, (1, H, W, C) each."""
         return [self.grid.to_real(image[None]) for image in self.pixels]
-
-
-def make_job(source: KerasSource, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Job:
-    """Prepare a source model for one conversion."""
-    mean, std = source.preprocessing.mean, source.preprocessing.std
-    few = pixels[:_CORRECTION_IMAGES]
-    if not plan.integer:
-        network = source.model
-        if plan.precision in _WEIGHT_ROUNDING:
-            normalized = source.normalize(few)
-            rounding = _WEIGHT_ROUNDING[plan.precision]
-            network = round_and_correct(fold_batch_norms(network), normalized, normalized, rounding)
-        return Job(plan, network, lambda image: (image - list(mean)) / list(std), InputGrid(1.0, 0), pixels, "scores")
-    network, mean, std, grid = _onto_grid(fold_batch_norms(source.logits[0]), mean, std)
-    exact = ((few - np.array(mean)) / np.array(std)).astype(np.float32)
-    rounding = INT8 if plan.precision == "int8" else INT8_WEIGHTS
-    network = round_and_correct(network, exact, grid.to_real(few), rounding)
-    return Job(plan, network, lambda image: image, grid, pixels, "logits")
-
-
-def _onto_grid(network: Any, mean: Channels, std: Channels) -> tuple[Any, Channels, Channels, InputGrid]:
-    """The network with as much of the normalisation in the grid of its uint8 input as fits.
-
-    Returns the network, the exact mean and std of the input it now takes, and the grid that stands for them.
-    """
-    network, mean, std = peel_input_scaling(network, mean, std)
-    if (grid := grid_of(mean, std)) is not None:
-        return network, mean, std, grid
-    network = with_scaling_layer(network, mean, std, INPUT_NAME)
-    return network, (0.0,) * len(mean), (1.0,) * len(std), InputGrid(1.0, 0)

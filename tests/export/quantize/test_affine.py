@@ -10,11 +10,12 @@ import pytest
 
 from edgecv.models.registry import Preprocessing
 from edgecv_export.formats import exporter_of
-from edgecv_export.formats.job import Job, make_job
+from edgecv_export.formats.job import Job
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.affine import Range, half, quantize_weights
 from edgecv_export.quantize.kernels import channel_axes, has_kernel, kernel_of
-from edgecv_export.source import Source
+from edgecv_export.sources import source_of
+from edgecv_export.sources.keras import make_job
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def job_of(settle: Callable[..., None]) -> Callable[[str, str], Job]:
     model = keras.Model(image, layers.Softmax()(x))
     pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
     preprocessing = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
-    source = Source.of(model, preprocessing)
+    source = source_of(model, preprocessing)
     settle(model, source.normalize(pixels))
     return lambda format, precision: make_job(source, Plan(format, precision), pixels)
 

@@ -80,10 +80,12 @@ def test_later_layers_see_the_earlier_ones_corrected() -> None:
     means = [np.asarray(one(inputs)).mean(axis=(0, 1, 2)) for one in (model, network)]
     np.testing.assert_allclose(means[0], means[1], atol=2e-5)
     uncorrected = keras.models.clone_model(model)
-    uncorrected.set_weights([
-        weight if weight.ndim == 1 else kernel
-        for weight, kernel in zip(model.get_weights(), network.get_weights(), strict=True)
-    ])
+    uncorrected.set_weights(
+        [
+            weight if weight.ndim == 1 else kernel
+            for weight, kernel in zip(model.get_weights(), network.get_weights(), strict=True)
+        ]
+    )
     assert np.abs(np.asarray(uncorrected(inputs)).mean(axis=(0, 1, 2)) - means[0]).max() > 2e-4
 
 

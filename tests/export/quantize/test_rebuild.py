@@ -142,6 +142,7 @@ def test_rebuilding_keeps_the_function(body: Any) -> None:
     model = keras.Model(image, body(image))
     copies: dict[int, Any] = {}
     copy = rebuild_model(
-        Graph(model), lambda step: copies.setdefault(id(step.layer), copies.get(id(step.layer)) or copy_layer(step.layer))
+        Graph(model),
+        lambda step: copies.setdefault(id(step.layer), copies.get(id(step.layer)) or copy_layer(step.layer)),
     )
     np.testing.assert_allclose(copy(images()), model(images()), atol=1e-6)

@@ -1,6 +1,6 @@
 """The float source: a model, what it expects of a picture, and what it answers.
 
-It is the reference that every artefact is proven against. `KerasSource` and `OnnxSource` are the two kinds.
+It is the reference that every artefact is proven against.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv.models.registry import Preprocessing
+from edgecv_export.formats.job import INPUT_NAME
 from edgecv_export.plan import Plan
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.manifest import InputSpec
 from edgecv_runtime.preprocess import preprocess
 from edgecv_runtime.results import Classification
-
-INPUT_NAME = "image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,25 +40,6 @@ class Source(ABC):
     preprocessing: Preprocessing
     task: str
     architecture: Mapping[str, Any]
-
-    @staticmethod
-    def of(model: Any, preprocessing: Preprocessing | None = None, task: str | None = None) -> Source:
-        """What is known of a Keras model (from `create_model` or from the arguments), or of an ONNX file.
-
-        Raises
-        ------
-        InputError, UnsupportedError, MissingFileError
-            See `KerasSource.of_model` and `OnnxSource.of_file`.
-        """
-        from pathlib import Path
-
-        if isinstance(model, str | Path):
-            from edgecv_export.onnx_source import OnnxSource
-
-            return OnnxSource.of_file(model, preprocessing, task)
-        from edgecv_export.keras_source import KerasSource
-
-        return KerasSource.of_model(model, preprocessing, task)
 
     @property
     @abstractmethod

@@ -12,12 +12,22 @@ import numpy.typing as npt
 
 from edgecv.models.factory import architecture_of
 from edgecv.models.registry import Preprocessing
+from edgecv_export.formats.job import INPUT_NAME, InputGrid, Job, grid_of
 from edgecv_export.plan import Plan
-from edgecv_export.quantize.fold import split_activation
+from edgecv_export.quantize.correct import FLOAT16, INT8, INT8_WEIGHTS, round_and_correct
+from edgecv_export.quantize.fold import fold_batch_norms, split_activation
 from edgecv_export.quantize.graph import functional
-from edgecv_export.source import Source
+from edgecv_export.quantize.inputs import Channels, peel_input_scaling, with_scaling_layer
+from edgecv_export.sources.base import Source
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import InputError, MissingPackageError, UnsupportedError
+
+# The corrected biases come from this many calibration images: a mean needs few, and both networks' activations are
+# held in memory.
+_CORRECTION_IMAGES = 32
+
+# Float precisions that round the weights all the same.
+_WEIGHT_ROUNDING = {"fp16": FLOAT16, "dynamic": INT8_WEIGHTS}
 
 
 def require_tensorflow() -> None:
@@ -47,7 +57,8 @@ class KerasSource(Source):
         Raises
         ------
         InputError
-            It is no Keras model; it was not built by `create_model` and no preprocessing is given, or its input is no image.
+            It is no Keras model; it was not built by `create_model` and no preprocessing is given; or its input is no
+            image.
         UnsupportedError
             A subclassed model, several inputs or outputs, or a task without a decoder.
         """
@@ -108,7 +119,6 @@ class KerasSource(Source):
 
     def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Artefact:
         from edgecv_export.formats import exporter_of
-        from edgecv_export.formats.job import make_job
 
         return exporter_of(plan.format)(make_job(self, plan, pixels))
 
@@ -120,3 +130,33 @@ class KerasSource(Source):
 
         found = complexity(self.model)
         return {"parameters": found.parameters, "macs": found.macs}
+
+
+def make_job(source: KerasSource, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Job:
+    """Prepare a source model for one conversion."""
+    mean, std = source.preprocessing.mean, source.preprocessing.std
+    few = pixels[:_CORRECTION_IMAGES]
+    if not plan.integer:
+        network = source.model
+        if plan.precision in _WEIGHT_ROUNDING:
+            normalized = source.normalize(few)
+            rounding = _WEIGHT_ROUNDING[plan.precision]
+            network = round_and_correct(fold_batch_norms(network), normalized, normalized, rounding)
+        return Job(plan, network, lambda image: (image - list(mean)) / list(std), InputGrid(1.0, 0), pixels, "scores")
+    network, mean, std, grid = _onto_grid(fold_batch_norms(source.logits[0]), mean, std)
+    exact = ((few - np.array(mean)) / np.array(std)).astype(np.float32)
+    rounding = INT8 if plan.precision == "int8" else INT8_WEIGHTS
+    network = round_and_correct(network, exact, grid.to_real(few), rounding)
+    return Job(plan, network, lambda image: image, grid, pixels, "logits")
+
+
+def _onto_grid(network: Any, mean: Channels, std: Channels) -> tuple[Any, Channels, Channels, InputGrid]:
+    """The network with as much of the normalisation in the grid of its uint8 input as fits.
+
+    Returns the network, the exact mean and std of the input it now takes, and the grid that stands for them.
+    """
+    network, mean, std = peel_input_scaling(network, mean, std)
+    if (grid := grid_of(mean, std)) is not None:
+        return network, mean, std, grid
+    network = with_scaling_layer(network, mean, std, INPUT_NAME)
+    return network, (0.0,) * len(mean), (1.0,) * len(std), InputGrid(1.0, 0)

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from edgecv.models.registry import Preprocessing
 from edgecv_export.formats import onnx as onnx_format
 from edgecv_export.formats import openvino as openvino_format
-from edgecv_export.formats.job import InputGrid, grid_of
+from edgecv_export.formats.job import INPUT_NAME, InputGrid, grid_of
 from edgecv_export.plan import Plan
-from edgecv_export.source import INPUT_NAME, Source
+from edgecv_export.sources.base import Source
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends import Backend, open_backend
 from edgecv_runtime.errors import InputError, UnsupportedError
