@@ -14,7 +14,7 @@ from edgecv.models.registry import Preprocessing
 from edgecv_export import contract
 from edgecv_export.calibration import CalibrationImages, contract_pictures, load_calibration
 from edgecv_export.metadata import embed
-from edgecv_export.plan import Plan, check_target
+from edgecv_export.plan import Plan, check_pictures, check_target
 from edgecv_export.sources import Source, source_of
 from edgecv_runtime import cpu
 from edgecv_runtime._version import __version__
@@ -118,12 +118,7 @@ def export(
     plan = Plan(format, precision)
     check_target(target)
     check_output_path(path)
-    if plan.calibrated and calibration is None:
-        raise InputError(f"{precision} needs calibration images: pass a folder of typical pictures (--calibrate DIR)")
-    if max_drop is not None and evaluation is None:
-        raise InputError("max_drop needs labelled pictures to measure the drop on: pass --eval DIR too")
-    if max_drop is not None and not 0 <= max_drop <= 100:
-        raise InputError(f"max_drop must be percentage points, 0 to 100; received {max_drop:g}")
+    check_pictures(plan, calibration, evaluation, max_drop)
     source = source_of(model, preprocessing, task)
     if labels is not None and len(labels) != source.classes:
         raise InputError(f"there must be one label per class: {source.classes} classes; received {len(labels)} labels")
@@ -139,7 +134,7 @@ def export(
     with Model(artefact, manifest) as runnable:
         chosen = contract.choose_images(images, source.size)
         origin = "generated" if pictures is None else "calibration"
-        proof = contract.prove(runnable, plan, chosen, source.predict(chosen), origin)
+        proof = contract.prove(runnable, plan, chosen, source.expected(plan, chosen), origin)
         accuracy = None if items is None else _accuracy(source, runnable, items)
         report = _report(source, artefact, proof, pictures, accuracy, runnable)
     if accuracy is not None and max_drop is not None:
@@ -224,8 +219,7 @@ def _report(
         "parity": {
             "images": len(proof.golden.images),
             "origin": proof.golden.origin,
-            "max_abs": float(proof.measured[0, 0]),
-            "rms": float(proof.measured[0, 1]),
+            "max_abs": proof.max_abs,
             "agreement": proof.agreement,
         },
         "calibration": None if pictures is None else {"images": len(pictures.images), "skipped": pictures.skipped},

@@ -64,6 +64,26 @@ class Plan:
         return self.precision in INTEGER
 
 
+def check_pictures(plan: Plan, calibration: object, evaluation: object, max_drop: float | None) -> None:
+    """Refuse a plan that lacks the pictures it needs.
+
+    Raises
+    ------
+    InputError
+        Nothing to calibrate on, nothing to measure `max_drop` on, or a `max_drop` that is no percentage.
+    """
+    if plan.calibrated and calibration is None:
+        raise InputError(
+            f"{plan.precision} needs calibration images: pass a folder of typical pictures (--calibrate DIR)"
+        )
+    if max_drop is None:
+        return
+    if evaluation is None:
+        raise InputError("max_drop needs labelled pictures to measure the drop on: pass --eval DIR too")
+    if not 0 <= max_drop <= 100:
+        raise InputError(f"max_drop must be percentage points, 0 to 100; received {max_drop:g}")
+
+
 def check_target(target: str | None) -> None:
     """Refuse a target: no device is described yet.
 

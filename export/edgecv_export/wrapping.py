@@ -117,7 +117,7 @@ def wrap(
         pool = contract_pictures(spec.size) if pictures is None else pictures.images
         chosen = contract.choose_images(pool, spec.size)
         # The file is its own source: the contract says what it answered here, for other machines to compare.
-        answers = np.concatenate([model.outputs(image)[0] for image in chosen])
+        answers = np.concatenate([model.raw_outputs(image)[0] for image in chosen])
         proof = contract.prove(model, plan, chosen, answers, "generated" if pictures is None else "calibration")
     report = {"size": artefact.size, "parity": {"images": len(chosen), "origin": proof.golden.origin}}
     members = {**artefact.members(), GOLDEN_MEMBER: proof.golden.to_bytes(), REPORT_MEMBER: json.dumps(report).encode()}

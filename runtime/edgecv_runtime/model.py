@@ -89,8 +89,8 @@ class Model:
             raise UnsupportedError(f"a model must have one image input; this one has {len(manifest.inputs)}")
         self.manifest = manifest
         self._decoder: Decoder = make_decoder(manifest)
-        self._input = manifest.inputs[0]
-        self._preprocess = Preprocessor(self._input)
+        self._preprocess = Preprocessor(manifest.inputs[0])
+        self._batch = manifest.inputs[0].batch
         self.backend: Backend = open_backend(
             artefact, manifest=manifest, backend=backend, device=device, threads=threads
         )
@@ -129,15 +129,26 @@ class Model:
         """
         if isinstance(image, (list, tuple)):
             return self._run_many(image)
-        if self._input.batch not in (1, None):
-            raise InputError(f"this model takes a list of {self._input.batch} images at a time; received one image")
+        if self._batch not in (1, None):
+            raise InputError(f"this model takes a list of {self._batch} images at a time; received one image")
         tensor, geometry = self._prepare(image)
         return self._decoder.decode([output[0] for output in self._infer(tensor)], geometry)
 
     def outputs(self, image: npt.NDArray[Any] | str | Path) -> list[npt.NDArray[np.float32]]:
         """The float outputs for one image, as the source model gives them: (1, ...) each, before decoding."""
+        return self.activate(self.raw_outputs(image))
+
+    def raw_outputs(self, image: npt.NDArray[Any] | str | Path) -> list[npt.NDArray[np.float32]]:
+        """The artefact's own outputs for one image as real numbers, (1, ...) each: what the parity contract compares.
+
+        An integer artefact ends at the logits, where a difference shows that a saturated probability would hide.
+        """
         tensor, _ = self._prepare(image)
-        return self._infer(tensor)
+        return self._raw(tensor)
+
+    def activate(self, outputs: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """Finish what the artefact leaves to the device: from `raw_outputs` to `outputs`."""
+        return self._decoder.activate(outputs)
 
     def close(self) -> None:
         """Release the back end. Calling it again does nothing."""
@@ -162,16 +173,19 @@ class Model:
         return self._preprocess(read_image(image) if isinstance(image, (str, Path)) else image)
 
     def _infer(self, tensor: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
+        return self._decoder.activate(self._raw(tensor))
+
+    def _raw(self, tensor: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
         raw = self.backend.infer([tensor])
-        return self._decoder.activate([_to_float(raw[index], spec) for index, spec in self._outputs])
+        return [_to_float(raw[index], spec) for index, spec in self._outputs]
 
     def _run_many(self, images: Sequence[Any]) -> list[Any]:
         if not images:
             return []
-        if self._input.batch == 1:
+        if self._batch == 1:
             return [self(image) for image in images]
-        if self._input.batch is not None and len(images) != self._input.batch:
-            raise InputError(f"this model takes exactly {self._input.batch} images at a time; received {len(images)}")
+        if self._batch is not None and len(images) != self._batch:
+            raise InputError(f"this model takes exactly {self._batch} images at a time; received {len(images)}")
         prepared = [self._prepare(image) for image in images]
         outputs = self._infer(np.concatenate([tensor for tensor, _ in prepared]))
         return [

@@ -41,7 +41,8 @@ class Golden:
     images : tuple of (H, W, 3) uint8 RGB
         Before any preprocessing.
     outputs : tuple of (N, ...) float32
-        One array for each output of the manifest, one row for each image.
+        One array for each output of the manifest, one row for each image; where the artefact ends before the source's
+        last activation, the source's values there.
     tolerance : (outputs, 2) float64
         Largest absolute and largest root-mean-square difference allowed, for each output.
     origin : str
@@ -229,7 +230,7 @@ def differences(
     BundleError
         The model's outputs have other shapes than the expected ones.
     """
-    rows = [model.outputs(image) for image in images]
+    rows = [model.raw_outputs(image) for image in images]
     measured = np.zeros((len(expected), 2))
     if any(len(row) != len(expected) for row in rows):
         raise BundleError(f"the parity contract has {len(expected)} outputs; the model gives {len(rows[0])}")

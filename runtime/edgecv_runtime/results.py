@@ -31,7 +31,8 @@ class Classification:
     names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.indices.ndim != 1 or self.indices.shape != self.scores.shape:
+        shape = self.indices.shape
+        if len(shape) != 1 or shape != self.scores.shape:
             raise InputError(
                 "indices and scores must be vectors of one length; "
                 f"received shapes {self.indices.shape} and {self.scores.shape}"

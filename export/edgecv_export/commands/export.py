@@ -43,12 +43,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edgecv_export.plan import Plan, check_target
+    from edgecv_export.plan import Plan, check_pictures, check_target
     from edgecv_runtime.bundle import check_output_path
 
     # What can be refused is refused before TensorFlow is imported.
     check_target(options.target)
-    Plan(options.format, options.precision)
+    plan = Plan(options.format, options.precision)
+    check_pictures(plan, options.calibrate, options.eval, options.max_drop)
     check_output_path(Path(options.output))
     labels = None if options.labels is None else read_labels(options.labels)
     is_file = Path(options.model).suffix in _FILES

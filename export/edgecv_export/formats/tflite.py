@@ -126,12 +126,14 @@ def _with_names(content: bytes, job: Job) -> bytes:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """TensorFlow's remarks on its own conversion are not the user's concern."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), native_stderr_silenced():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

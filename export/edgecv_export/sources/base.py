@@ -105,6 +105,10 @@ class Source(ABC):
         """(N, classes) float32: the model's answers to pictures of any size."""
         return self.predict_pixels(self.pixels(images))
 
+    def expected(self, plan: Plan, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """(N, classes) float32: the model's values where the artefact will end."""
+        return self.predict(images)
+
     def rank(self, image: npt.NDArray[np.uint8]) -> list[int]:
         """The five best classes of one picture, best first."""
         return Classification.from_scores(self.predict([image])[0]).top(5).indices.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -111,11 +112,11 @@ class KerasSource(Source):
         return split_activation(self.model)
 
     def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        with warnings.catch_warnings():
-            # Keras's data adapter warns of the structure of inputs for models rebuilt from a Sequential one.
-            warnings.filterwarnings("ignore", message="The structure of `inputs` doesn't match", category=UserWarning)
-            answers: npt.NDArray[np.float32] = self.model.predict(self.normalize(pixels), batch_size=16, verbose=0)
-        return answers
+        return _predict(self.model, self.normalize(pixels))
+
+    def expected(self, plan: Plan, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        network = self.logits[0] if plan.integer else self.model
+        return _predict(network, self.normalize(self.pixels(images)))
 
     def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Artefact:
         from edgecv_export.formats import exporter_of
@@ -130,6 +131,14 @@ class KerasSource(Source):
 
         found = complexity(self.model)
         return {"parameters": found.parameters, "macs": found.macs}
+
+
+def _predict(network: Any, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    with warnings.catch_warnings():
+        # Keras's data adapter warns of the structure of inputs for models rebuilt from a Sequential one.
+        warnings.filterwarnings("ignore", message="The structure of `inputs` doesn't match", category=UserWarning)
+        answers: npt.NDArray[np.float32] = network.predict(values, batch_size=16, verbose=0)
+    return answers
 
 
 def make_job(source: KerasSource, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Job:

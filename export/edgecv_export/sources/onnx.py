@@ -151,12 +151,20 @@ class OnnxSource(Source):
             nodes.append(helper.make_node(operation, [tensor, *names], [result], name=result, **attributes))
             tensor = result
 
+        channels_first = [0, 3, 1, 2]
         if np.dtype(dtype) != np.float32:
             then("Cast", to=onnx.TensorProto.FLOAT)
-        if mean:
+        if mean and np.dtype(dtype) != np.float32:
             then("Sub", np.array(mean, np.float32))
             then("Mul", (1 / np.array(std, np.float64)).astype(np.float32))
-        then("Transpose", perm=[0, 3, 1, 2]) if self.channels_first else then("Identity")
+        elif mean:
+            # To be quantized: as a 1×1 depthwise convolution, whose per-channel weights int8 holds exactly.
+            scale = 1 / np.array(std, np.float64)
+            kernel, bias = scale.reshape(-1, 1, 1, 1), -np.array(mean) * scale
+            then("Transpose", perm=channels_first)
+            then("Conv", kernel.astype(np.float32), bias.astype(np.float32), group=len(mean))
+            then("Transpose", perm=[0, 2, 3, 1])
+        then("Transpose", perm=channels_first) if self.channels_first else then("Identity")
         nodes[-1].output[0] = wanted
         nodes.extend(graph.node)
         del graph.node[:]

@@ -66,7 +66,6 @@ class OpenVINOBackend(Backend):
             raise BackendError(f"openvino refuses the model: {_one_line(error)}") from None
         self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
         self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
-        self._output_range = range(len(self.outputs))
 
     def infer(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if self._request is None:
@@ -79,10 +78,10 @@ class OpenVINOBackend(Backend):
                 flags = array.flags
                 shared = array if flags.c_contiguous and flags.writeable else array.copy()
                 self._request.set_input_tensor(index, self._tensor(shared, shared_memory=True))
-            self._request.infer(share_outputs=True)
+            outputs: list[npt.NDArray[Any]] = list(self._request.infer().to_tuple())  # copies, in the order of outputs
         except (RuntimeError, ValueError, TypeError) as error:
             raise BackendError(f"openvino cannot run this input: {_one_line(error)}") from None
-        return [self._request.get_output_tensor(index).data.copy() for index in self._output_range]
+        return outputs
 
     def close(self) -> None:
         self._request = None

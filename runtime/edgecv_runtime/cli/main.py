@@ -25,7 +25,6 @@ GROUP = "edgecv.commands"
 # Subcommands that only the workstation's packages bring: on a device they are named, not unknown.
 _HOST_COMMANDS = {
     "models": "edgecv",
-    "targets": "edgecv",
     "export": "edgecv-export",
     "wrap": "edgecv-export",
     "quickstart": "edgecv-export",
