@@ -10,7 +10,6 @@ Needs the weights and images that EDGECV_DATA names (default: ../shared/data bes
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -20,13 +19,13 @@ from typing import Any
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import _common
 import numpy as np
 
 import edgecv
 import edgecv_runtime as ert
 from edgecv_export.plan import Plan
 from edgecv_export.sources import source_of
-from edgecv_runtime import cpu
 from edgecv_runtime.bench import measure_latency
 from edgecv_runtime.cli.output import table
 from edgecv_runtime.evaluate import read_labelled_images
@@ -39,8 +38,6 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "mobilenet_v1 0.25": ("mobilenet_v1", {"alpha": 0.25}, "mobilenet_v1_0.25_224.h5"),
 }
 PRECISIONS = ("fp32", "fp16", "dynamic", "int8", "int16x8")
-
-_DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def measure(
@@ -74,9 +71,9 @@ def main() -> int:
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    data = Path(os.environ.get("EDGECV_DATA") or _DEFAULT_DATA)
-    if not data.is_dir():
-        print(f"no data at {data}: set EDGECV_DATA", file=sys.stderr)
+    data = _common.data_folder()
+    if data is None:
+        print("real images and weights are needed: set EDGECV_DATA", file=sys.stderr)
         return 2
     items = read_labelled_images(data / "imagenet-samples", None, 1000)
     pictures = [ert.read_image(item.path) for item in items]
@@ -99,10 +96,9 @@ def main() -> int:
                 measured = measure(model, plan, calibration, images, truth, answers)
                 rows.append({"model": title, **measured})
                 print(f"{title} {format} {precision}: {100 * measured['top1']:.1f}", file=sys.stderr, flush=True)
-    print(f"{len(calibration)} images to calibrate, {len(images)} others to evaluate; {cpu.describe()}")
+    print(f"{len(calibration)} images to calibrate, {len(images)} others to evaluate; {_common.machine_line()}")
     print(table(_HEADER, [_row(row) for row in rows]))
-    if options.json:
-        options.json.write_text(json.dumps({"cpu": cpu.describe(), "rows": rows}, indent=2))
+    _common.write_json(options.json, {"rows": rows})
     return 0
 
 

@@ -6,7 +6,8 @@ Names resolve on first use, so that importing edgecv loads neither numpy nor Ker
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, without the time that importing typing takes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

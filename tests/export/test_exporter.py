@@ -326,7 +326,6 @@ def test_efficientnets(name: str, format: str, tmp_path: Path, settle: Callable[
     scores = [np.log(np.maximum(one, 1e-12)).ravel() for one in (answers, source.predict(images))]
     # Random weights amplify every rounding: that the answers are related is all there is to see.
     assert np.corrcoef(*scores)[0, 1] > 0.5
-    print("CORR", np.corrcoef(*scores)[0, 1])
 
 
 # -- models that are refused -------------------------------------------------------------------------------------
