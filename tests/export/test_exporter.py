@@ -317,6 +317,8 @@ def test_efficientnets(name: str, format: str, tmp_path: Path, settle: Callable[
     source = source_of(model)
     images = list(contract_pictures((64, 64), 12))
     settle(model, source.normalize(source.pixels(images)))
+    classifier = [layer for layer in model.layers if isinstance(layer, layers.Dense)][-1]
+    classifier.kernel.assign(0.3 * classifier.kernel)  # or random weights would be certain of every answer
     path = tmp_path / "model.edgecv"
     exported = export(model, path, format=format, precision="int8", calibration=images)
     assert ert.verify(path).passed
