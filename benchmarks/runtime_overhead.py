@@ -3,9 +3,9 @@
     python benchmarks/runtime_overhead.py [--backends B ...] [--precisions P ...] [--runs N] [--threads N] [--json FILE]
 
 By hand: cut out the manifest's region, cv2.resize, the library's plain call, argmax. edgecv: model(frame), which
-also turns the output into probabilities and ranks all 1,000 classes. OpenVINO Model API gets the same region as a
-view, and everything it can be told about it: a frame of fixed size, the same threads, precision and latency hint, one
-request, the best class only.
+also turns the output into probabilities (the result ranks them when it is asked). OpenVINO Model API gets the same
+region as a view, and everything it can be told about it: a frame of fixed size, the same threads, precision and
+latency hint, one request, the best class only.
 
 Both loops drive the one session that edgecv opened. Two sessions would each keep threads that go on spinning while
 the other one is timed. Every round runs all loops, from another starting point each time, and each of them twice, of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +40,26 @@ class Classification:
 
     @classmethod
     def from_scores(cls, scores: npt.NDArray[np.float32], names: tuple[str, ...] | None = None) -> Classification:
-        """Rank the (C,) scores of all classes."""
-        order = (-scores).argsort(0, "stable")
-        return cls(order, scores[order], names)
+        """From the (C,) scores of all classes.
+
+        They are ranked when `indices` or `scores` is first asked for: a loop that skips frames pays nothing for it.
+        """
+        if scores.ndim != 1:
+            raise InputError(f"scores must be a vector, one number a class; received shape {scores.shape}")
+        result = cls.__new__(cls)
+        result.__dict__.update(_by_class=scores, names=names)
+        return result
+
+    if not TYPE_CHECKING:  # a type checker would take it for every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Rank the scores on first use."""
+            by_class = self.__dict__.get("_by_class")
+            if by_class is None or name not in ("indices", "scores"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            order = (-by_class).argsort(0, "stable")
+            self.__dict__.update(indices=order, scores=by_class[order])
+            return self.__dict__[name]
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -124,3 +126,15 @@ def test_labels_are_counted_again_where_the_classes_are_dynamic(tiny: object) ->
     assert dynamic.decode([np.zeros(4, np.float32)], HERE).labels == ("ant", "bee", "cat", "dog")
     with pytest.raises(BundleError, match="5 classes, 4 labels"):
         dynamic.decode([np.zeros(5, np.float32)], HERE)
+
+
+def test_ranking_waits_until_it_is_asked_for_and_is_made_once() -> None:
+    result = Classification.from_scores(SCORES, NAMES)
+    assert "indices" not in vars(result)
+    assert result.indices is result.indices
+    copied = copy.copy(Classification.from_scores(SCORES, NAMES))
+    assert pickle.loads(pickle.dumps(copied)).indices.tolist() == np.argsort(-SCORES, kind="stable").tolist()
+    with pytest.raises(AttributeError, match="no attribute 'index'"):
+        result.index  # noqa: B018
+    with pytest.raises(InputError, match=r"scores must be a vector.*\(1, 4\)"):
+        Classification.from_scores(np.zeros((1, 4), np.float32))
