@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ def start_tensorflow() -> None:
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Its advice on retracing is for those who write training loops.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with native_stderr_silenced():
         import keras
 
