@@ -21,7 +21,7 @@ from edgecv_export.formats.job import InputGrid, Job
 from edgecv_export.formats.stable_names import stabilise
 from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
 from edgecv_export.quantize.affine import Range
-from edgecv_export.quantize.ranges import minmax_range, widened
+from edgecv_export.quantize.ranges import OUTPUT_MARGIN, minmax_range, widened
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
 from edgecv_runtime.progress import track
@@ -29,9 +29,6 @@ from edgecv_runtime.progress import track
 _LAYOUT_OPERATIONS = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"})
 
 OPSET = 17  # read by ONNX Runtime 1.12 and later, TensorRT 8.6 and later
-
-# Share of the calibrated width that is added to the range of the logits: a clipped logit ties the top classes.
-OUTPUT_MARGIN = 0.1
 
 
 def export(job: Job) -> Artefact:

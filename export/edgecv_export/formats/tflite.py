@@ -15,13 +15,10 @@ from typing import Any
 from edgecv_export.formats.job import Job
 from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
 from edgecv_export.quantize.affine import Range
-from edgecv_export.quantize.ranges import widened
+from edgecv_export.quantize.ranges import OUTPUT_MARGIN, widened
 from edgecv_export.quiet import native_stderr_silenced
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
-
-# Share of the calibrated width that is added to the range of the logits: a clipped logit ties the top classes.
-OUTPUT_MARGIN = 0.1
 
 
 def export(job: Job) -> Artefact:

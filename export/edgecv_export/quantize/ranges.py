@@ -14,6 +14,9 @@ from edgecv_export.quantize.affine import FloatArray, Range
 # How far a range is shrunk in search of the least error, as fractions of the min-max range.
 _CANDIDATES = np.linspace(0.3, 1.0, 71)
 
+# Share of the calibrated width that is added to the range of the logits: a clipped logit ties the top classes.
+OUTPUT_MARGIN = 0.1
+
 
 def minmax_range(values: FloatArray) -> Range:
     """From the smallest to the largest value seen."""
