@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from edgecv_runtime import cpu
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = {"litert": "tflite", "onnxruntime": "onnx", "openvino": "openvino"}  # back end -> what it is measured on
 WEIGHTS = Path("models", "classification", "mobilenet_v2_1.0_224_dequant.weights.h5")
+
+_WARM_UP = 10  # rounds that are not counted
 
 _RUN_COMMAND = "import sys; from edgecv_runtime.cli import main; sys.exit(main())"
 
@@ -162,3 +164,23 @@ def import_times(python: Path | str, modules: Sequence[str], runs: int, cwd: Pat
     for module, collected in zip(modules, seconds[1:], strict=True):
         times[module] = 1e3 * statistics.median(a - b for a, b in zip(collected, bare, strict=True))
     return times
+
+
+# -- timing --------------------------------------------------------------------------------------------------------
+
+
+def time_in_turn(loops: dict[str, Callable[[], Any]], rounds: int) -> dict[str, npt.NDArray[np.float64]]:
+    """Seconds of each loop's second call in each round. The loop that begins changes from round to round."""
+    names = list(loops)
+    seconds = np.zeros((rounds, len(names)))
+    for turn in range(-_WARM_UP, rounds):
+        for place in range(len(names)):
+            chosen = (place + turn) % len(names)
+            loop = loops[names[chosen]]
+            loop()
+            started = time.perf_counter()
+            loop()
+            elapsed = time.perf_counter() - started
+            if turn >= 0:
+                seconds[turn, chosen] = elapsed
+    return {name: seconds[:, column] for column, name in enumerate(names)}

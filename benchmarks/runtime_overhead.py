@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,8 +37,6 @@ from edgecv_runtime.cli.output import table
 
 Image = npt.NDArray[np.uint8]
 Loop = Callable[[], Any]
-
-_WARM_UP = 10  # rounds
 
 
 def by_hand(model: Any) -> Callable[[Image], int]:
@@ -121,23 +118,6 @@ def model_api(path: Path, spec: Any, frame: Image, threads: int, folder: Path) -
     return lambda: model(view)
 
 
-def time_in_turn(loops: dict[str, Loop], rounds: int) -> dict[str, npt.NDArray[np.float64]]:
-    """Seconds of each loop's second call in each round. The loop that begins changes from round to round."""
-    names = list(loops)
-    seconds = np.zeros((rounds, len(names)))
-    for turn in range(-_WARM_UP, rounds):
-        for place in range(len(names)):
-            chosen = (place + turn) % len(names)
-            loop = loops[names[chosen]]
-            loop()
-            started = time.perf_counter()
-            loop()
-            elapsed = time.perf_counter() - started
-            if turn >= 0:
-                seconds[turn, chosen] = elapsed
-    return {name: seconds[:, column] for column, name in enumerate(names)}
-
-
 def measure(path: Path, backend: str, frame: Image, threads: int, rounds: int) -> dict[str, Any]:
     """All loops of one bundle."""
     with tempfile.TemporaryDirectory() as folder, ert.load(path, backend=backend, threads=threads) as model:
@@ -157,12 +137,12 @@ def measure(path: Path, backend: str, frame: Image, threads: int, rounds: int) -
             "hand, no resize": lambda: hand(small),
             "edgecv, no resize": lambda: model(small),
         }
-        seconds = time_in_turn(loops, rounds)
+        seconds = _common.time_in_turn(loops, rounds)
         compared = None
         if backend == "openvino" and find_spec("model_api") is not None:
             # In a pass of its own: it brings a second compiled model, whose threads disturb whatever follows it.
             other = model_api(path, spec, frame, threads, Path(folder))
-            compared = time_in_turn({"edgecv": lambda: model(frame), "model_api": other}, rounds)
+            compared = _common.time_in_turn({"edgecv": lambda: model(frame), "model_api": other}, rounds)
         version = model.backend.version()
     ours, theirs = seconds["edgecv"], seconds["hand"]
     row = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +21,14 @@ IMAGES = 4
 # What an artefact may differ from its float source by (largest absolute difference of an activated output) before
 # the export is refused: far more than rounding explains, even in a network with wild random weights. What an artefact
 # really differs by stands in its contract.
-LIMITS = {"fp32": 1e-3, "fp16": 5e-2, "dynamic": 0.5, "int8": 0.8, "int16x8": 0.5}
+LIMITS = {"fp32": 1e-3, "fp16": 5e-2, "dynamic": 0.5, "int8": 0.8, "mixed": 0.8, "int16x8": 0.5}
 
 # The contract's tolerance: this much more than was measured when it was made, since another CPU sums in another
 # order, and at least a floor.
 _MARGIN = (2.0, 1.5)  # of the largest difference, and of the steadier root-mean-square one
 _FLOORS = {"fp32": (1e-4, 1e-5), "fp16": (5e-3, 5e-4), "dynamic": (2e-2, 2e-3)}
 # Integer artefacts compare logits: floors as shares of their standard deviation.
-_INTEGER_FLOORS = {"int8": (0.2, 0.02), "int16x8": (0.05, 0.005)}
+_INTEGER_FLOORS = {"int8": (0.2, 0.02), "mixed": (0.2, 0.02), "int16x8": (0.05, 0.005)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,15 @@ class Proof:
     golden: Golden
     max_abs: float
     agreement: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in ``report.json``."""
+        return {
+            "images": len(self.golden.images),
+            "origin": self.golden.origin,
+            "max_abs": self.max_abs,
+            "agreement": self.agreement,
+        }
 
 
 def choose_images(images: Sequence[Image], size: tuple[int, int]) -> tuple[Image, ...]:

@@ -1,10 +1,9 @@
-"""From a Keras model to a proven bundle: plan, calibrate, convert, embed, prove, measure, write."""
+"""From a model to a proven bundle: plan, calibrate, convert (or search), embed, prove, measure, write."""
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,10 +11,14 @@ from typing import Any
 
 from edgecv.models.registry import Preprocessing
 from edgecv_export import contract
-from edgecv_export.calibration import CalibrationImages, contract_pictures, load_calibration
+from edgecv_export.calibration import contract_pictures, load_calibration
 from edgecv_export.metadata import embed
-from edgecv_export.plan import Plan, check_pictures, check_target
+from edgecv_export.plan import Plan, check_pictures, check_recipe, check_target
+from edgecv_export.quantize.recipe import Recipe
+from edgecv_export.reference import Fidelity, Reference
+from edgecv_export.search import Attempt, Search
 from edgecv_export.sources import Source, source_of
+from edgecv_export.training import load_training
 from edgecv_runtime import cpu
 from edgecv_runtime._version import __version__
 from edgecv_runtime.artefact import Artefact
@@ -23,12 +26,7 @@ from edgecv_runtime.backends import open_backend
 from edgecv_runtime.bench import measure_latency, noise_image
 from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, check_output_path, write_bundle
 from edgecv_runtime.errors import CheckFailedError, InputError
-from edgecv_runtime.evaluate import (
-    ClassificationAccuracy,
-    count_correct,
-    evaluate_classification,
-    read_labelled_images,
-)
+from edgecv_runtime.evaluate import ClassificationAccuracy, read_labelled_images
 from edgecv_runtime.manifest import DecoderSpec, InputSpec, Manifest
 from edgecv_runtime.model import Model
 
@@ -64,9 +62,14 @@ def export(
     labels: Sequence[str] | None = None,
     evaluation: str | Path | None = None,
     max_drop: float | None = None,
+    training: str | Path | None = None,
+    float_layers: Sequence[str] = (),
+    recipe: Recipe | None = None,
     preprocessing: Preprocessing | None = None,
     task: str | None = None,
     name: str | None = None,
+    seed: int = 0,
+    notify: Callable[[Attempt], None] | None = None,
 ) -> Exported:
     """Export a model as a bundle, proven against its float source.
 
@@ -77,22 +80,33 @@ def export(
     path : str or Path
         Ends in ``.edgecv``. It appears only when everything has succeeded.
     format : {"tflite", "onnx", "openvino"}
-    precision : {"fp32", "fp16", "dynamic", "int8", "int16x8"}
+    precision : {"fp32", "fp16", "dynamic", "int8", "int16x8", "mixed"}
     calibration : folder, sequence of images or paths, or (N, H, W, C) uint8 array
-        Real pictures; required for int8 and int16x8. They also serve as the parity contract's images.
+        Real pictures; required for int8, int16x8 and mixed. They also serve as the parity contract's images.
     target : str, optional
     labels : sequence of str, optional
         Class names by class index.
     evaluation : folder, optional
         Labelled pictures; accuracy before and after goes into the report.
     max_drop : float, optional
-        Points of top-1 (percentage) that may be lost; more is an error. Needs `evaluation`.
+        Points of top-1 (percentage) that may be lost. int8 and mixed are searched for an artefact within it, and may
+        end as mixed or int16x8, which the manifest then says. More is an error. Needs `evaluation`.
+    training : folder, optional
+        Pictures for quantization-aware training, the search's last resort; labelled or not. Needs `max_drop`.
+    float_layers : sequence of str, optional
+        For mixed without `max_drop`: the Keras layers (or ONNX nodes) that stay in float.
+    recipe : Recipe, optional
+        For an integer precision without `max_drop`: how it is made.
     preprocessing : Preprocessing, optional
         For a model that `create_model` did not build.
     task : str, optional
         Default: the model's own, else ``"classification"``.
     name : str, optional
         Default: the file's stem.
+    seed : int
+        For the training.
+    notify : callable, optional
+        Is given every `Attempt` of a search as soon as it is made.
 
     Returns
     -------
@@ -107,7 +121,8 @@ def export(
     OutputError
         The bundle cannot be written.
     CheckFailedError
-        The artefact is not what its source is, or loses more than `max_drop`.
+        The artefact is not what its source is, or none is within `max_drop`; the error's `report` then holds what
+        was tried.
 
     Examples
     --------
@@ -118,33 +133,75 @@ def export(
     plan = Plan(format, precision)
     check_target(target)
     check_output_path(path)
-    check_pictures(plan, calibration, evaluation, max_drop)
+    check_pictures(plan, calibration, evaluation, max_drop, training)
+    recipe = check_recipe(plan, recipe, float_layers, max_drop)
     source = source_of(model, preprocessing, task)
     if labels is not None and len(labels) != source.classes:
         raise InputError(f"there must be one label per class: {source.classes} classes; received {len(labels)} labels")
     class_names = None if labels is None else tuple(labels)
-    items = None if evaluation is None else read_labelled_images(evaluation, class_names, source.classes)
+    items = [] if evaluation is None else read_labelled_images(evaluation, class_names, source.classes)
+    lessons = None if training is None else load_training(training, source, class_names, items)
     pictures = None if calibration is None else load_calibration(calibration)
-
     images = contract_pictures(source.size) if pictures is None else pictures.images
+    reference = Reference.of(source, items, class_names) if items else None
+
+    def describe_it(plan: Plan, artefact: Artefact) -> Manifest:
+        return describe(source, plan, artefact, class_names, name or path.stem)
+
     pixels = source.pixels(images)
-    artefact = source.convert(plan, pixels)
-    manifest = describe(source, plan, artefact, class_names, name or path.stem)
-    artefact = embed(artefact, manifest)
-    with Model(artefact, manifest) as runnable:
+    search = None
+    if max_drop is not None and reference is not None and plan.searched:
+        search = Search(source, plan, pixels, reference, max_drop, describe_it, lessons, seed, notify)
+        made = _Made.of_attempt(search.run())
+    else:
+        artefact = source.convert(plan, pixels, recipe)
+        made = _Made(plan, recipe, artefact, describe_it(plan, artefact))
+    artefact = embed(made.artefact, made.manifest)
+    with Model(artefact, made.manifest) as runnable:
         chosen = contract.choose_images(images, source.size)
         origin = "generated" if pictures is None else "calibration"
-        proof = contract.prove(runnable, plan, chosen, source.expected(plan, chosen), origin)
-        accuracy = None if items is None else _accuracy(source, runnable, items)
-        report = _report(source, artefact, proof, pictures, accuracy, runnable)
-    if accuracy is not None and max_drop is not None:
-        _check_drop(accuracy, max_drop)
+        proof = contract.prove(runnable, made.plan, chosen, source.expected(made.plan, chosen), origin)
+        fidelity = made.fidelity
+        if reference is not None and fidelity is None:
+            fidelity = reference.compare(runnable)
+        report = {
+            "size": artefact.size,
+            **source.cost(),
+            "parity": proof.to_dict(),
+            "calibration": None if pictures is None else {"images": len(pictures.images), "skipped": pictures.skipped},
+            "latency": _latency(runnable),
+            **_quality(source, made, reference, fidelity, search, max_drop),
+        }
+    if fidelity is not None and reference is not None and max_drop is not None:
+        _check_drop(reference.accuracy, fidelity.accuracy, max_drop)
+    report["advice"] = [entry.to_dict() for entry in source.advice(made.plan)]
+    report["layers"] = source.layer_report(
+        made.plan, artefact, pixels, made.recipe, None if search is None else search.known_sensitivities
+    )
     members = {
         **artefact.members(),
         GOLDEN_MEMBER: proof.golden.to_bytes(),
         REPORT_MEMBER: json.dumps(report, indent=2).encode(),
     }
-    return Exported(path, write_bundle(path, manifest, members), report)
+    return Exported(path, write_bundle(path, made.manifest, members), report)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """An artefact, and how it came about."""
+
+    plan: Plan
+    recipe: Recipe
+    artefact: Artefact
+    manifest: Manifest
+    fidelity: Fidelity | None = None
+
+    @classmethod
+    def of_attempt(cls, attempt: Attempt) -> _Made:
+        artefact, manifest = attempt.artefact, attempt.manifest
+        if artefact is None or manifest is None:
+            raise CheckFailedError(f"{attempt.candidate.name} was not made: {attempt.note}")
+        return cls(attempt.candidate.plan, attempt.candidate.recipe, artefact, manifest, attempt.fidelity)
 
 
 def describe(source: Source, plan: Plan, artefact: Artefact, labels: tuple[str, ...] | None, name: str) -> Manifest:
@@ -185,44 +242,37 @@ def made_with() -> dict[str, str]:
     return {**found, "cpu": cpu.describe()}
 
 
-def _accuracy(source: Source, runnable: Model, items: Any) -> dict[str, ClassificationAccuracy]:
-    with warnings.catch_warnings():
-        # Unreadable pictures have been reported once, for the artefact.
-        after = evaluate_classification(runnable, items)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        before = count_correct(source.rank, items, "evaluating the float source")
-    return {"float": before, "artefact": after}
-
-
-def _check_drop(accuracy: dict[str, ClassificationAccuracy], max_drop: float) -> None:
-    before, after = accuracy["float"].top1, accuracy["artefact"].top1
-    drop = 100 * (before - after)
+def _check_drop(before: ClassificationAccuracy, after: ClassificationAccuracy, max_drop: float) -> None:
+    drop = 100 * (before.top1 - after.top1)
     if drop > max_drop + 1e-9:
         raise CheckFailedError(
-            f"top-1 falls from {100 * before:.2f} % to {100 * after:.2f} %: {drop:.2f} points, "
+            f"top-1 falls from {100 * before.top1:.2f} % to {100 * after.top1:.2f} %: {drop:.2f} points, "
             f"{max_drop:g} were allowed; nothing was written"
         )
 
 
-def _report(
-    source: Source,
-    artefact: Artefact,
-    proof: contract.Proof,
-    pictures: CalibrationImages | None,
-    accuracy: dict[str, ClassificationAccuracy] | None,
-    runnable: Model,
-) -> dict[str, Any]:
+def _latency(runnable: Model) -> dict[str, Any]:
     (latency,) = measure_latency([runnable], [noise_image(runnable)], _LATENCY_RUNS)
-    return {
-        "size": artefact.size,
-        **source.cost(),
-        "parity": {
-            "images": len(proof.golden.images),
-            "origin": proof.golden.origin,
-            "max_abs": proof.max_abs,
-            "agreement": proof.agreement,
-        },
-        "calibration": None if pictures is None else {"images": len(pictures.images), "skipped": pictures.skipped},
-        "accuracy": None if accuracy is None else {key: value.to_dict() for key, value in accuracy.items()},
-        "latency": {"p50_ms": latency.p50_ms, "n": latency.n, "backend": runnable.backend.name, "cpu": cpu.describe()},
-    }
+    return {"p50_ms": latency.p50_ms, "n": latency.n, "backend": runnable.backend.name, "cpu": cpu.describe()}
+
+
+def _quality(
+    source: Source,
+    made: _Made,
+    reference: Reference | None,
+    fidelity: Fidelity | None,
+    search: Search | None,
+    max_drop: float | None,
+) -> dict[str, Any]:
+    """What the report says of accuracy, and of the way to it."""
+    found: dict[str, Any] = {"accuracy": None}
+    if reference is not None and fidelity is not None:
+        found["accuracy"] = {"float": reference.accuracy.to_dict(), "artefact": fidelity.to_dict()}
+        found["worst_images"] = list(fidelity.worst)
+    if made.plan.integer:
+        found["recipe"] = made.recipe.to_dict()
+    if max_drop is not None:
+        found["max_drop"] = max_drop
+    if search is not None:
+        found["search"] = search.to_dict(search.attempts[-1])
+    return found

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import escape
 
+from edgecv_export.formats.compact import serialize_tflite
 from edgecv_runtime.artefact import METADATA_KEY, Artefact
 from edgecv_runtime.manifest import Manifest
 
 
 def embed(artefact: Artefact, manifest: Manifest) -> Artefact:
     """The artefact with the manifest inside, in place of any it carried before."""
-    text = manifest.embedded().to_json()
+    text = json.dumps(manifest.embedded().to_dict(), separators=(",", ":"), ensure_ascii=False)
     writer = {"tflite": _into_tflite, "onnx": _into_onnx, "openvino": _into_openvino}[artefact.format]
     return Artefact(artefact.format, writer(artefact.model, text), artefact.weights)
 
@@ -30,7 +32,7 @@ def _into_tflite(content: bytes, text: str) -> bytes:
         model.buffers.append(schema.BufferT())
         model.metadata = [*entries, entry]
     model.buffers[entry.buffer].data = np.frombuffer(text.encode(), np.uint8)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return serialize_tflite(model)
 
 
 def _into_onnx(content: bytes, text: str) -> bytes:
@@ -48,10 +50,10 @@ def _into_openvino(content: bytes, text: str) -> bytes:
     xml = content.decode()
     value = escape(text).replace("\r", "&#13;").replace("\n", "&#10;").replace("\t", "&#9;")
     xml = re.sub(rf'\s*<{METADATA_KEY} value="[^"]*"\s*/>', "", xml)
-    entry = f'\t\t<{METADATA_KEY} value="{value}" />\n'
+    entry = f'<{METADATA_KEY} value="{value}"/>'
+    xml = re.sub(r"<rt_info\s*/>", "<rt_info></rt_info>", xml)
     if "</rt_info>" in xml:
-        start = xml.rindex("</rt_info>")
-        line = xml.rfind("\n", 0, start) + 1
-        return (xml[:line] + entry + xml[line:]).encode()
+        end = xml.rindex("</rt_info>")
+        return (xml[:end] + entry + xml[end:]).encode()
     end = xml.rindex("</net>")
-    return (xml[:end] + f"\t<rt_info>\n{entry}\t</rt_info>\n" + xml[end:]).encode()
+    return (xml[:end] + f"<rt_info>{entry}</rt_info>" + xml[end:]).encode()

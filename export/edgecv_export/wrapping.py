@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from edgecv_export.calibration import contract_pictures, load_calibration
 from edgecv_export.exporter import Exported, made_with
 from edgecv_export.metadata import embed
 from edgecv_export.plan import Plan
+from edgecv_export.presets import PRESETS, choose_decoder
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends import open_backend
 from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, check_output_path, write_bundle
-from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_runtime.decoders import make_decoder
+from edgecv_runtime.errors import BundleError, InputError, UnsupportedError
+from edgecv_runtime.golden import Golden, differences
+from edgecv_runtime.images import Image
 from edgecv_runtime.manifest import (
     DecoderSpec,
     InputSpec,
@@ -29,7 +33,6 @@ from edgecv_runtime.manifest import (
 )
 from edgecv_runtime.model import Model
 
-TASKS = ("classification",)
 ACTIVATIONS = ("none", "softmax", "sigmoid")
 
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
@@ -39,9 +42,11 @@ def wrap(
     source: str | Path,
     path: str | Path,
     *,
-    task: str = "classification",
-    activation: str = "none",
-    color: str = "RGB",
+    task: str | None = None,
+    decoder: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    activation: str | None = None,
+    color: str | None = None,
     layout: Layout | None = None,
     resize: Resize | None = None,
     normalization: Normalization | None = None,
@@ -55,19 +60,28 @@ def wrap(
     Parameters
     ----------
     source : str or Path
-        ``model.tflite``, ``model.onnx``, or ``model.xml`` with its ``.bin`` beside it. One image input, one output.
+        ``model.tflite``, ``model.onnx``, or ``model.xml`` with its ``.bin`` beside it. One image input.
     path : str or Path
         Ends in ``.edgecv``.
-    task : {"classification"}
-    activation : {"none", "softmax", "sigmoid"}
-        What the device must still apply to the output.
-    color : {"RGB", "BGR", "GRAY"}
+    task : {"classification", "detection", "segmentation", "pose", "embedding"}, optional
+        Default: the decoder's; classification where no decoder is named either.
+    decoder : str, optional
+        How the outputs are read: ``"yolox"``, ``"ssd-postprocessed"`` and so on. Default: the task's usual one;
+        a detector's must be named. It brings what its models usually expect of a picture (see `presets.PRESETS`);
+        what is given here goes before that.
+    parameters : mapping, optional
+        Of the decoder: ``{"score_threshold": 0.3}``. Those that the outputs tell need not be given.
+    activation : {"none", "softmax", "sigmoid"}, optional
+        What the device must still apply to the output: the decoder's parameter of that name.
+    color : {"RGB", "BGR", "GRAY"}, optional
+        Default: the decoder's usual one, mostly RGB.
     layout : {"NHWC", "NCHW"}, optional
         Default: read off the input's shape where that leaves no doubt.
     resize : Resize, optional
-        Default: stretch, bilinear.
+        Default: the decoder's usual one; for most stretch, bilinear.
     normalization : Normalization, optional
-        ``(pixel - mean) / std``; required where the model takes floats. Integer models take pixels as they are.
+        ``(pixel - mean) / std``; required where the model takes floats and the decoder does not bring it. Integer
+        models take pixels as they are.
     labels : sequence of str, optional
     precision : str, optional
         Default: read off the file.
@@ -84,44 +98,91 @@ def wrap(
     >>> wrap("mobilenet_v2_quant.tflite", "mobilenet_v2.edgecv")  # doctest: +SKIP
     """
     source, path = Path(source), Path(path)
-    if task not in TASKS:
-        raise UnsupportedError(f"this version wraps {', '.join(TASKS)} models; received task {task!r}")
-    if activation not in ACTIVATIONS:
+    chosen = choose_decoder(task or ("classification" if decoder is None else None), decoder)
+    preset = PRESETS[chosen]
+    if activation is not None and activation not in ACTIVATIONS:
         raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}; received {activation!r}")
     check_output_path(path)
     pictures = None if images is None else load_calibration(images)
     artefact = Artefact.from_file(source)
     with open_backend(artefact) as backend:
         inputs, outputs = backend.inputs, backend.outputs
-    if len(inputs) != 1 or len(outputs) != 1:
+    if chosen == "classification" and (len(inputs) != 1 or len(outputs) != 1):
         raise UnsupportedError(
             f"a classification model has one input and one output; {source.name} has {len(inputs)} and {len(outputs)}"
         )
-    spec = _input(inputs[0], color, layout, resize or Resize(), normalization)
+    if len(inputs) != 1:
+        raise UnsupportedError(f"a model must have one image input; {source.name} has {len(inputs)}")
+    color = color or preset.color
+    if normalization is None and np.dtype(inputs[0].dtype).kind == "f":
+        normalization = preset.normalization(_CHANNELS.get(color, 3))
+    spec = _input(inputs[0], color, layout, resize or preset.resize, normalization)
+    settings = {**preset.parameters(outputs, spec.size), **(parameters or {})}
+    if activation is not None or chosen == "classification":
+        settings["activation"] = activation or settings.get("activation", "none")
+    names = preset.labels if labels is None else tuple(labels)
     found = precision or read_precision(artefact)
     plan = Plan(artefact.format, found)
     manifest = Manifest(
         name=name or path.stem,
-        task=task,
+        task=preset.task,
         architecture={"name": "foreign", "file": source.name},
         format=artefact.format,
         precision=found,
         inputs=(spec,),
         outputs=outputs,
-        decoder=DecoderSpec(task, {"activation": activation}),
-        labels=None if labels is None else tuple(labels),
+        decoder=DecoderSpec(chosen, settings),
+        labels=names,
         made_with=made_with(),
     )
+    _check_decoder(manifest)
     artefact = embed(artefact, manifest)
     with Model(artefact, manifest) as model:
         pool = contract_pictures(spec.size) if pictures is None else pictures.images
-        chosen = contract.choose_images(pool, spec.size)
-        # The file is its own source: the contract says what it answered here, for other machines to compare.
-        answers = np.concatenate([model.raw_outputs(image)[0] for image in chosen])
-        proof = contract.prove(model, plan, chosen, answers, "generated" if pictures is None else "calibration")
-    report = {"size": artefact.size, "parity": {"images": len(chosen), "origin": proof.golden.origin}}
-    members = {**artefact.members(), GOLDEN_MEMBER: proof.golden.to_bytes(), REPORT_MEMBER: json.dumps(report).encode()}
+        few = contract.choose_images(pool, spec.size)
+        golden = _own_answers(model, plan, few, "generated" if pictures is None else "calibration")
+    report = {"size": artefact.size, "parity": {"images": len(few), "origin": golden.origin}}
+    members = {**artefact.members(), GOLDEN_MEMBER: golden.to_bytes(), REPORT_MEMBER: json.dumps(report).encode()}
     return Exported(path, write_bundle(path, manifest, members), report)
+
+
+def _check_decoder(manifest: Manifest) -> None:
+    """That the decoder can read this file, before any work is done.
+
+    Raises
+    ------
+    InputError
+        A parameter is missing or wrong, or the outputs are not what it reads.
+    """
+    try:
+        make_decoder(manifest)
+    except BundleError as error:
+        raise InputError(str(error).replace("the manifest says", "received")) from None
+
+
+# The least tolerance of decisions (an argmax, a suppression in the graph) where they are compared in a steadier form:
+# a few pixels or one unsure detection may go the other way on another CPU, a class or an object may not.
+_DECISION_FLOORS = (0.35, 0.05)
+
+
+def _own_answers(model: Model, plan: Plan, images: Sequence[Image], origin: str) -> Golden:
+    """The parity contract of a model that is its own source: what the file answered here, for other machines."""
+    rows = [model.raw_outputs(image) for image in images]
+    answers = [np.concatenate([np.atleast_1d(row[index]) for row in rows]) for index in range(len(rows[0]))]
+    if model.task == "classification":
+        return contract.prove(model, plan, images, answers[0], origin).golden
+    steady = model.comparable(answers)
+    decides = make_decoder(model.manifest).decides
+    floors = [
+        np.array(_DECISION_FLOORS) * max(1.0, float(np.abs(output).max(initial=0)))
+        if decides
+        else contract._floors(plan, output)
+        for output in steady
+    ]
+    measured = differences(model, images, answers)
+    if not np.isfinite(measured).all():
+        raise InputError("the model answers with numbers that are not finite: is this how it is to be fed?")
+    return Golden(tuple(images), tuple(answers), np.maximum(measured, floors), origin)
 
 
 def _input(

@@ -17,6 +17,8 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING, without the time that importin
 
 if TYPE_CHECKING:
     from edgecv_runtime.bundle import Bundle as Bundle
+    from edgecv_runtime.comparison import compare as compare
+    from edgecv_runtime.drawing import draw as draw
     from edgecv_runtime.errors import BackendError as BackendError
     from edgecv_runtime.errors import BundleError as BundleError
     from edgecv_runtime.errors import CheckFailedError as CheckFailedError
@@ -32,16 +34,30 @@ if TYPE_CHECKING:
     from edgecv_runtime.model import load as load
     from edgecv_runtime.parity import verify as verify
     from edgecv_runtime.results import Classification as Classification
+    from edgecv_runtime.results import Detections as Detections
+    from edgecv_runtime.results import Embedding as Embedding
+    from edgecv_runtime.results import Pose as Pose
+    from edgecv_runtime.results import Segmentation as Segmentation
     from edgecv_runtime.streams import Frame as Frame
     from edgecv_runtime.streams import Stream as Stream
     from edgecv_runtime.streams import open_stream as open_stream
+    from edgecv_runtime.suppression import nms as nms
+    from edgecv_runtime.suppression import suppress as suppress
 
 _HOME = {
     "load": "model",
     "Model": "model",
     "Bundle": "bundle",
     "verify": "parity",
+    "compare": "comparison",
     "Classification": "results",
+    "Detections": "results",
+    "Segmentation": "results",
+    "Pose": "results",
+    "Embedding": "results",
+    "nms": "suppression",
+    "suppress": "suppression",
+    "draw": "drawing",
     "read_image": "images",
     "open_stream": "streams",
     "Stream": "streams",

@@ -7,6 +7,7 @@ Writing is the exporter's job (`edgecv_export.metadata`).
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ MODEL_MEMBERS = {"tflite": "model.tflite", "onnx": "model.onnx", "openvino": "mo
 WEIGHTS_MEMBER = "model.bin"
 
 _FORMAT_BY_SUFFIX = {".tflite": "tflite", ".onnx": "onnx", ".xml": "openvino"}
+MODEL_SUFFIXES = tuple(_FORMAT_BY_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ class Artefact:
     def size(self) -> int:
         """Bytes of graph and weights together."""
         return len(self.model) + len(self.weights or b"")
+
+    def sha256(self) -> str:
+        """Digest of graph and weights together, in hexadecimal."""
+        digest = hashlib.sha256(self.model)
+        digest.update(self.weights or b"")
+        return digest.hexdigest()
 
     def members(self) -> dict[str, bytes]:
         """The artefact as bundle members, by file name."""

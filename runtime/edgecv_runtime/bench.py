@@ -119,6 +119,7 @@ def measure_cold_start(
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
+    kernels: str = "auto",
     runs: int = 3,
 ) -> ColdStart:
     """Load and run a bundle once in `runs` fresh processes, and take the medians.
@@ -128,7 +129,7 @@ def measure_cold_start(
     BackendError
         The process failed; its last line is quoted.
     """
-    options = json.dumps({"backend": backend, "device": device, "threads": threads})
+    options = json.dumps({"backend": backend, "device": device, "threads": threads, "kernels": kernels})
     samples: list[dict[str, float]] = []
     for _ in range(runs):
         process = subprocess.run(

@@ -54,4 +54,12 @@ class BackendError(EdgecvError, RuntimeError):
 
 
 class CheckFailedError(EdgecvError, RuntimeError):
-    """A check was carried out and failed: the command exits with status 1."""
+    """A check was carried out and failed: the command exits with status 1.
+
+    Attributes
+    ----------
+    report : dict or None
+        What was measured, where there is more to say than one line.
+    """
+
+    report: dict[str, object] | None = None

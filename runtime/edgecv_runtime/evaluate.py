@@ -48,6 +48,11 @@ class ClassificationAccuracy:
         return {"top1": self.top1, "top5": self.top5, "n": self.n, "skipped": self.skipped}
 
 
+def class_count(model: Model) -> int:
+    """How many classes a classification model has: by its output, or by its labels where that is dynamic."""
+    return model.manifest.outputs[0].shape[-1] or len(model.manifest.labels or ())
+
+
 def read_labelled_images(folder: str | Path, labels: tuple[str, ...] | None, classes: int) -> list[LabelledImage]:
     """Read ``FOLDER/<class>/*.jpg``, or ``FOLDER/labels.csv`` (``file,class_index``) beside ``FOLDER/images/``.
 

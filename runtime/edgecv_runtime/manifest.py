@@ -27,6 +27,7 @@ Interpolation = Literal["nearest", "linear", "cubic", "area"]
 
 FORMATS: tuple[str, ...] = get_args(Format)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+INTEGER_PRECISIONS = ("int8", "int16x8", "mixed")  # those whose activations are integers
 
 # What a tensor may hold: numpy's names, without the aliases that differ from one platform to the next.
 DTYPES = frozenset({
@@ -239,6 +240,11 @@ class Manifest:
             len(self.inputs) > 0 and len(self.outputs) > 0,
             "a manifest must name at least one input and one output",
         )
+
+    @property
+    def proven_on(self) -> str | None:
+        """The CPU on which the artefact was compared with its source, as `cpu.describe` gives it."""
+        return self.made_with.get("cpu") or None
 
     # -- to and from JSON ------------------------------------------------------------------------------
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -10,17 +12,24 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.artefact import MODEL_SUFFIXES, Artefact
 from edgecv_runtime.backends import Backend, open_backend
 from edgecv_runtime.bundle import SUFFIX, Bundle
 from edgecv_runtime.decoders import Decoder, make_decoder
 from edgecv_runtime.errors import BundleError, InputError, UnsupportedError
 from edgecv_runtime.images import read_image
-from edgecv_runtime.manifest import Manifest, TensorSpec
+from edgecv_runtime.kernels import settled
+from edgecv_runtime.manifest import DecoderSpec, Manifest, TensorSpec
 from edgecv_runtime.preprocess import Geometry, Preprocessor, dequantize
 
 
-def load(path: str | Path, backend: str | None = None, device: str | None = None, threads: int | None = None) -> Model:
+def load(
+    path: str | Path,
+    backend: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    kernels: str = "auto",
+) -> Model:
     """Load a bundle, or a bare artefact that carries edgecv metadata.
 
     Parameters
@@ -34,6 +43,9 @@ def load(path: str | Path, backend: str | None = None, device: str | None = None
         Where to run, as the back end names it. None: the CPU.
     threads : int or None
         Threads for one inference. None: every core this process may use.
+    kernels : {"auto", "fast", "precise"}
+        ``"auto"``: what `verify` settled on for this artefact on this machine; else the precise kernels where the CPU's
+        fast ones saturate, and the fast ones elsewhere.
 
     Raises
     ------
@@ -47,17 +59,34 @@ def load(path: str | Path, backend: str | None = None, device: str | None = None
     ('7',)
     """
     path = Path(path)
-    if path.suffix.lower() not in (".tflite", ".onnx", ".xml"):
+    if path.suffix.lower() not in MODEL_SUFFIXES:
         bundle = Bundle(path)
-        return Model(bundle.artefact(), bundle.manifest, backend=backend, device=device, threads=threads)
-    artefact = Artefact.from_file(path)
+        artefact, manifest = bundle.artefact(), bundle.manifest
+    else:
+        artefact = Artefact.from_file(path)
+        manifest = _embedded(artefact, path)
+    kernels = settled(artefact, backend, device, kernels)
+    return Model(artefact, manifest, backend=backend, device=device, threads=threads, kernels=kernels)
+
+
+def load_second(path: str | Path, *, backend: str | None = None, **how: Any) -> Model:
+    """Load the second of two bundles: on the back end named for the first, where that runs its format."""
+    try:
+        return load(path, backend=backend, **how)
+    except UnsupportedError:
+        if backend is None:
+            raise
+        return load(path, **how)
+
+
+def _embedded(artefact: Artefact, path: Path) -> Manifest:
     manifest = artefact.manifest()
     if manifest is None:
         raise BundleError(
             f"{path} carries no edgecv metadata, so how to feed it is unknown: "
             f"edgecv wrap {path.name} --task classification -o {path.stem}{SUFFIX}"
         )
-    return Model(artefact, manifest, backend=backend, device=device, threads=threads)
+    return manifest
 
 
 class Model:
@@ -67,8 +96,8 @@ class Model:
     ----------
     artefact : Artefact
     manifest : Manifest
-    backend, device, threads
-        As in `load`.
+    backend, device, threads, kernels
+        As in `load`, save that ``kernels="auto"`` goes by the CPU alone: the same model in every run.
 
     Attributes
     ----------
@@ -84,6 +113,7 @@ class Model:
         backend: str | None = None,
         device: str | None = None,
         threads: int | None = None,
+        kernels: str = "auto",
     ) -> None:
         if len(manifest.inputs) != 1:
             raise UnsupportedError(f"a model must have one image input; this one has {len(manifest.inputs)}")
@@ -92,7 +122,7 @@ class Model:
         self._preprocess = Preprocessor(manifest.inputs[0])
         self._batch = manifest.inputs[0].batch
         self.backend: Backend = open_backend(
-            artefact, manifest=manifest, backend=backend, device=device, threads=threads
+            artefact, manifest=manifest, backend=backend, device=device, threads=threads, kernels=kernels
         )
         try:
             _match(manifest.inputs, self.backend.inputs, "input")
@@ -149,6 +179,41 @@ class Model:
     def activate(self, outputs: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         """Finish what the artefact leaves to the device: from `raw_outputs` to `outputs`."""
         return self._decoder.activate(outputs)
+
+    def comparable(self, outputs: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """`raw_outputs` (of one image or of several, stacked) in the form that the parity contract compares."""
+        return self._decoder.comparable(outputs)
+
+    @property
+    def task(self) -> str:
+        """What it answers: ``"classification"``, ``"detection"`` and so on."""
+        return self._decoder.task
+
+    def configure(self, **parameters: Any) -> None:
+        """Change parameters of the decoder, for this model only: ``model.configure(score_threshold=0.4)``.
+
+        Raises
+        ------
+        InputError
+            The decoder has no such parameter, or does not take such a value.
+        """
+        spec = self.manifest.decoder
+        changed = replace(self.manifest, decoder=DecoderSpec(spec.name, {**spec.parameters, **parameters}))
+        try:
+            self._decoder = make_decoder(changed)
+        except BundleError as error:
+            raise InputError(str(error).replace("the manifest says", "received")) from None
+        self.manifest = changed
+
+    @contextmanager
+    def configured(self, **parameters: Any) -> Iterator[Model]:
+        """As `configure`, within a ``with`` block."""
+        usual = self.manifest, self._decoder
+        self.configure(**parameters)
+        try:
+            yield self
+        finally:
+            self.manifest, self._decoder = usual
 
     def close(self) -> None:
         """Release the back end. Calling it again does nothing."""

@@ -3,94 +3,37 @@
 A bundle carries a few pictures and what the float source model answered to them. Replaying them through the whole
 road (resize, artefact, back end, activation) catches what no digest can: a CPU whose kernels saturate, a back end
 that changed, a preprocessing that no longer is the one of the training.
+
+Where fast kernels break the contract and precise ones keep it, the precise ones are chosen, and `load` remembers.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edgecv_runtime import cpu
+from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends.registry import check_options
+from edgecv_runtime.bench import measure_latency
 from edgecv_runtime.bundle import GOLDEN_MEMBER, Bundle
-from edgecv_runtime.errors import BundleError, EdgecvError, InputError, UnsupportedError
-from edgecv_runtime.images import Image, as_rgb
+from edgecv_runtime.cpu import Provenance
+from edgecv_runtime.errors import BackendError, BundleError, EdgecvError, UnsupportedError
+from edgecv_runtime.golden import Golden as Golden
+from edgecv_runtime.golden import Replayed, broken, measure
+from edgecv_runtime.golden import differences as differences
+from edgecv_runtime.golden import replay as replay
+from edgecv_runtime.kernels import remember
+from edgecv_runtime.manifest import INTEGER_PRECISIONS
 from edgecv_runtime.model import Model
 
-# What numpy, zipfile and zlib raise between them on an .npz that is not one, or that claims what is not there.
-_UNREADABLE = (
-    ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, MemoryError, OverflowError, RuntimeError,
-    SyntaxError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Golden:
-    """A few pictures and the float source model's outputs for them.
-
-    Attributes
-    ----------
-    images : tuple of (H, W, 3) uint8 RGB
-        Before any preprocessing.
-    outputs : tuple of (N, ...) float32
-        One array for each output of the manifest, one row for each image; where the artefact ends before the source's
-        last activation, the source's values there.
-    tolerance : (outputs, 2) float64
-        Largest absolute and largest root-mean-square difference allowed, for each output.
-    origin : str
-        Where the pictures come from: ``"calibration"`` or ``"generated"``.
-    """
-
-    images: tuple[Image, ...]
-    outputs: tuple[npt.NDArray[np.float32], ...]
-    tolerance: npt.NDArray[np.float64]
-    origin: str
-
-    def __post_init__(self) -> None:
-        if not self.images or any(len(output) != len(self.images) for output in self.outputs):
-            raise InputError("a parity contract must have one row of outputs for each of its images, and at least one")
-        if self.tolerance.shape != (len(self.outputs), 2):
-            raise InputError(f"tolerance must be ({len(self.outputs)}, 2); received shape {self.tolerance.shape}")
-        if not np.isfinite(self.tolerance).all():
-            raise InputError("tolerance must be finite")
-
-    def to_bytes(self) -> bytes:
-        """As ``golden.npz``."""
-        arrays: dict[str, npt.NDArray[Any]] = {f"image_{index}": image for index, image in enumerate(self.images)}
-        arrays |= {f"output_{index}": output for index, output in enumerate(self.outputs)}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, tolerance=self.tolerance, origin=np.array(self.origin), **arrays)  # type: ignore[arg-type]
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, content: bytes, *, origin: str) -> Golden:
-        """Read ``golden.npz``.
-
-        Raises
-        ------
-        BundleError
-            It is damaged or incomplete.
-        """
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                names = set(arrays.files)
-                images = tuple(as_rgb(arrays[f"image_{i}"]) for i in range(len(names)) if f"image_{i}" in names)
-                outputs = tuple(
-                    arrays[f"output_{i}"].astype(np.float32) for i in range(len(names)) if f"output_{i}" in names
-                )
-                tolerance = arrays["tolerance"].astype(np.float64, casting="same_kind")
-                return cls(images, outputs, tolerance, str(arrays["origin"]))
-        except _UNREADABLE as error:
-            reason = " ".join(str(error).split())
-            raise BundleError(f"{origin}: {GOLDEN_MEMBER} is damaged ({reason or type(error).__name__})") from None
+# Timed calls of each set of kernels, in turn: enough for a median, and on a slow device not much more than seconds.
+_LATENCY_RUNS = 15
+_LEAST_RUNS = 3
+_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -104,11 +47,29 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """All checks of one bundle on this machine."""
+    """All checks of one bundle on this machine.
+
+    Attributes
+    ----------
+    path : str
+    checks : tuple of Check
+    machine : str
+        This CPU.
+    kernels : str or None
+        The kernels that the answer holds for, ``"fast"`` or ``"precise"``; None where no model could be loaded.
+    latency_ratio : float or None
+        Median latency with the precise kernels over that with the fast ones, timed in turn in one run; None where
+        the two were not compared.
+    provenance : Provenance or None
+        Where the artefact was proven, and what of it differs here; None where the bundle cannot be read.
+    """
 
     path: str
     checks: tuple[Check, ...]
     machine: str
+    kernels: str | None = None
+    latency_ratio: float | None = None
+    provenance: Provenance | None = None
 
     @property
     def passed(self) -> bool:
@@ -116,15 +77,39 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         checks = [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in self.checks]
-        return {"bundle": self.path, "passed": self.passed, "machine": self.machine, "checks": checks}
+        return {
+            "bundle": self.path,
+            "passed": self.passed,
+            "machine": self.machine,
+            "proven_on": None if self.provenance is None else self.provenance.proven_on,
+            "cpu_differences": [] if self.provenance is None else list(self.provenance.differences),
+            "kernels": self.kernels,
+            "latency_ratio_precise_to_fast": self.latency_ratio,
+            "checks": checks,
+        }
 
 
 def verify(
-    path: str | Path, *, backend: str | None = None, device: str | None = None, threads: int | None = None
+    path: str | Path,
+    *,
+    backend: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    kernels: str = "auto",
 ) -> Verification:
     """Check a bundle's integrity and replay its parity contract here.
 
     Every finding is a check in the answer, not an exception, save for a file that is not there.
+
+    Parameters
+    ----------
+    path : str or Path
+    backend, device, threads
+        As in `load`.
+    kernels : {"auto", "fast", "precise"}
+        ``"auto"`` begins with what suits the CPU. Where an integer artefact was proven on a CPU that computes
+        otherwise, or the contract is broken, the back end's other kernels are tried too; the choice is one that keeps
+        the contract, and is remembered for `load`. ``"fast"`` and ``"precise"`` are replayed alone.
 
     Raises
     ------
@@ -133,9 +118,9 @@ def verify(
     MissingPackageError
         No back end for it is installed.
     InputError, UnsupportedError
-        `backend`, `device` or `threads` is not one there is: that says nothing about the bundle.
+        `backend`, `device`, `threads` or `kernels` is not one there is: that says nothing about the bundle.
     """
-    check_options(backend, threads)
+    check_options(backend, threads, kernels)
     checks: list[Check] = []
 
     def ask(name: str, question: Callable[[], Any]) -> Any:
@@ -151,23 +136,20 @@ def verify(
         return answer
 
     bundle = ask("integrity", lambda: _open(path))
-    if bundle is not None:
-        ask("manifest", lambda: _compare_manifests(bundle))
-        model = ask("load", lambda: _load(bundle, backend, device, threads))
-        if model is not None:
-            with model:
-                ask("parity", lambda: (True, replay(model, _golden(bundle))))
-    return Verification(str(path), tuple(checks), cpu.describe())
+    if bundle is None:
+        return Verification(str(path), tuple(checks), cpu.describe())
+    ask("manifest", lambda: _compare_manifests(bundle))
+    trial = _Trial(bundle, {"backend": backend, "device": device, "threads": threads}, kernels)
+    model = ask("load", trial.load)
+    if model is not None:
+        with model:
+            ask("parity", lambda: (True, trial.prove(model)))
+    return Verification(str(path), tuple(checks), cpu.describe(), trial.kernels, trial.latency_ratio, trial.provenance)
 
 
 def _open(path: str | Path) -> tuple[Bundle, str]:
     bundle = Bundle(path)
     return bundle, f"{len(bundle.manifest.members)} members, every sha256 as in the manifest"
-
-
-def _load(bundle: Bundle, backend: str | None, device: str | None, threads: int | None) -> tuple[Model, str]:
-    model = Model(bundle.artefact(), bundle.manifest, backend=backend, device=device, threads=threads)
-    return model, repr(model)
 
 
 def _golden(bundle: Bundle) -> Golden:
@@ -191,53 +173,100 @@ def _compare_manifests(bundle: Bundle) -> tuple[bool, str]:
     return True, "equal to the one inside the artefact"
 
 
-def replay(model: Model, golden: Golden) -> str:
-    """Run a parity contract on a loaded model.
+@dataclass
+class _Trial:
+    """The contract of one bundle, replayed with one set of kernels or with both."""
 
-    Returns
-    -------
-    str
-        What was measured, in one line.
+    bundle: Bundle
+    options: dict[str, Any]
+    requested: str
+    kernels: str | None = None
+    latency_ratio: float | None = None
+    provenance: Provenance = field(init=False)
+    artefact: Artefact = field(init=False)
 
-    Raises
-    ------
-    BundleError
-        An output differs by more than the tolerance.
-    """
-    measured = differences(model, golden.images, golden.outputs)
-    lines = []
-    for spec, (largest, rms), (largest_allowed, rms_allowed) in zip(
-        model.manifest.outputs, measured, golden.tolerance, strict=True
-    ):
-        figures = f"{spec.name}: max |Δ| {largest:.3g} (≤ {largest_allowed:.3g}), rms {rms:.3g} (≤ {rms_allowed:.3g})"
-        # Written so that a NaN fails.
-        if not (largest <= largest_allowed and rms <= rms_allowed):
-            raise BundleError(
-                f"on this machine the model no longer answers as its float source did on {len(golden.images)} images: "
-                f"{figures} [{cpu.describe()}, {model.backend.name} {model.backend.version()}]"
+    def __post_init__(self) -> None:
+        self.provenance = cpu.provenance(self.bundle.manifest.proven_on)
+
+    def load(self) -> tuple[Model, str]:
+        self.artefact = self.bundle.artefact()
+        model = self._model(self.requested)
+        self.kernels = model.backend.kernels
+        return model, repr(model)
+
+    def prove(self, model: Model) -> str:
+        """Replay, try the other kernels where that is called for, and settle on one.
+
+        Returns
+        -------
+        str
+            What was measured, in one line.
+
+        Raises
+        ------
+        BundleError
+            No kernels that may be chosen keep the contract.
+        """
+        golden = _golden(self.bundle)
+        first = measure(model, golden)
+        other = self._other(model, first)
+        if other is None:
+            self._remember(model, None)
+            if not first.kept:
+                raise BundleError(f"{broken(model, golden, first)}; {self.provenance}")
+            return f"{first.figures}; {self.provenance}"
+        try:
+            alternative = self._model(other)
+        except BackendError as error:
+            remark, second = f"{other} kernels cannot be tried: {error}", None
+        else:
+            with alternative:
+                remark, second = self._weigh(model, first, alternative, golden)
+        if not first.kept and (second is None or not second.kept):
+            self._remember(model, None)
+            raise BundleError(f"{broken(model, golden, first)}; {remark}; {self.provenance}")
+        self.kernels = model.backend.kernels if first.kept else other
+        self._remember(model, self.kernels)
+        figures = first.figures if first.kept or second is None else second.figures
+        return f"{figures}; {remark}; {self.provenance}"
+
+    def _other(self, model: Model, first: Replayed) -> str | None:
+        """The back end's other kernels, where they are to be tried."""
+        if self.requested != "auto" or self.options["device"] not in (None, "CPU"):
+            return None
+        integer = model.manifest.precision in INTEGER_PRECISIONS
+        if first.kept and not (integer and self.provenance.differences):
+            return None
+        return next((name for name in model.backend.kernel_sets if name != model.backend.kernels), None)
+
+    def _weigh(self, model: Model, first: Replayed, alternative: Model, golden: Golden) -> tuple[str, Replayed]:
+        """Replay with the other kernels; what to say of the two, and what it costs."""
+        started = time.perf_counter()
+        second = measure(alternative, golden)
+        seconds = (time.perf_counter() - started) / len(golden.images)
+        here, there = model.backend.kernels, alternative.backend.kernels
+        if not first.kept and not second.kept:
+            return f"the {there} kernels break it too ({second.figures})", second
+        by_name = {here: model, there: alternative}
+        image = golden.images[0]
+        runs = max(_LEAST_RUNS, min(_LATENCY_RUNS, int(_SECONDS / seconds)))
+        fast, precise = measure_latency([by_name["fast"], by_name["precise"]], [image, image], runs)
+        self.latency_ratio = precise.p50_ms / fast.p50_ms
+        cost = (
+            f"the precise kernels take {self.latency_ratio:.2f} times as long as the fast ones "
+            f"({precise.p50_ms:.3g} and {fast.p50_ms:.3g} ms)"
+        )
+        if not first.kept:
+            return (
+                f"with the {there} kernels, since the {here} ones break the contract ({first.figures}); {cost}",
+                second,
             )
-        lines.append(figures)
-    return f"{len(golden.images)} images; " + "; ".join(lines)
+        verb = "keep it too" if second.kept else f"break it ({second.figures})"
+        return f"with the {here} kernels; the {there} ones {verb}; {cost}", second
 
+    def _model(self, kernels: str) -> Model:
+        return Model(self.artefact, self.bundle.manifest, **self.options, kernels=kernels)
 
-def differences(
-    model: Model, images: Sequence[Image], expected: Sequence[npt.NDArray[np.float32]]
-) -> npt.NDArray[np.float64]:
-    """(outputs, 2): largest absolute and root-mean-square difference of each output over the images.
-
-    Raises
-    ------
-    BundleError
-        The model's outputs have other shapes than the expected ones.
-    """
-    rows = [model.raw_outputs(image) for image in images]
-    measured = np.zeros((len(expected), 2))
-    if any(len(row) != len(expected) for row in rows):
-        raise BundleError(f"the parity contract has {len(expected)} outputs; the model gives {len(rows[0])}")
-    for index, wanted in enumerate(expected):
-        got = np.concatenate([row[index] for row in rows])
-        if got.shape != wanted.shape:
-            raise BundleError(f"output {index} must have shape {wanted.shape}; the model gives {got.shape}")
-        delta = got.astype(np.float64) - wanted
-        measured[index] = np.abs(delta).max(), np.sqrt(np.mean(delta**2))
-    return measured
+    def _remember(self, model: Model, kernels: str | None) -> None:
+        if self.requested == "auto" and len(model.backend.kernel_sets) > 1 and self.options["device"] in (None, "CPU"):
+            remember(self.artefact, type(model.backend), kernels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,335 @@ class Classification:
         best = ", ".join(f"{label} {score:.3f}" for _, score, label in self.top(3))
         return f"<Classification {best}{', …' if len(self) > 3 else ''}>"
 
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        return ", ".join(f"{label} {score:.3f}" for _, score, label in self)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {"indices": self.indices.tolist(), "scores": self.scores.tolist(), "labels": list(self.labels)}
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Objects found in one picture, best first.
+
+    Attributes
+    ----------
+    boxes : (N, 4) float32
+        xyxy, pixels of the source image, where a pixel covers [i, i + 1).
+    scores : (N,) float32
+    classes : (N,) int64
+        Class indices.
+    names : tuple of str, or None
+        Name of every class of the model, by class index.
+    masks : (N, H, W) bool, or None
+        Of the source image's size.
+    keypoints : (N, K, 3) float32, or None
+        x, y in pixels of the source image, and a score (1 where the model gives none).
+    skeleton : tuple of (int, int)
+        Pairs of keypoints to join in a drawing.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    classes: npt.NDArray[np.int64]
+    names: tuple[str, ...] | None = None
+    masks: npt.NDArray[np.bool_] | None = None
+    keypoints: npt.NDArray[np.float32] | None = None
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.scores)
+        if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.classes.shape != (count,):
+            raise InputError(
+                "boxes, scores and classes must be (N, 4), (N,) and (N,); "
+                f"received shapes {self.boxes.shape}, {self.scores.shape} and {self.classes.shape}"
+            )
+        if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != count):
+            raise InputError(f"masks must be ({count}, H, W); received shape {self.masks.shape}")
+        points = self.keypoints
+        if points is not None and (points.ndim != 3 or len(points) != count or points.shape[2] != 3):
+            raise InputError(f"keypoints must be ({count}, K, 3); received shape {points.shape}")
+
+    @classmethod
+    def none(cls, names: tuple[str, ...] | None = None) -> Detections:
+        """Nothing found."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), names)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """(N,) names of the classes, ``"class 7"`` where the bundle has none."""
+        return _names_of(self.classes, self.names)
+
+    def top(self, k: int = 1) -> Detections:
+        """The best `k` (all of them where there are fewer)."""
+        if k < 1:
+            raise InputError(f"k must be at least 1; received {k}")
+        return self._take(slice(k))
+
+    def above(self, score: float) -> Detections:
+        """Those that score at least `score`."""
+        return self._take(self.scores >= score)
+
+    def of(self, *labels: str | int) -> Detections:
+        """Those of some classes, by name or index."""
+        there = self.labels
+        chosen = [there[row] in labels or index in labels for row, index in enumerate(self.classes.tolist())]
+        return self._take(np.array(chosen, np.bool_))
+
+    def _take(self, rows: Any) -> Detections:
+        return Detections(
+            self.boxes[rows],
+            self.scores[rows],
+            self.classes[rows],
+            self.names,
+            None if self.masks is None else self.masks[rows],
+            None if self.keypoints is None else self.keypoints[rows],
+            self.skeleton,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[tuple[tuple[float, float, float, float], float, int, str]]:
+        """(box, score, class index, label) of each, best first."""
+        boxes = [(x1, y1, x2, y2) for x1, y1, x2, y2 in self.boxes.tolist()]
+        return iter(zip(boxes, self.scores.tolist(), self.classes.tolist(), self.labels, strict=True))
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{label} {score:.2f}" for _, score, _, label in self.top(3))
+        return f"<Detections {len(self)}{': ' if best else ''}{best}{', …' if len(self) > 3 else ''}>"
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        found = [
+            f"{label} {score:.2f} [{' '.join(f'{round(value)}' for value in box)}]" for box, score, _, label in self
+        ]
+        return ", ".join(found) or "nothing"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; masks as run lengths, row by row, beginning with what is not in the mask."""
+        answer: dict[str, Any] = {
+            "boxes": self.boxes.tolist(),
+            "scores": self.scores.tolist(),
+            "classes": self.classes.tolist(),
+            "labels": list(self.labels),
+        }
+        if self.keypoints is not None:
+            answer["keypoints"] = self.keypoints.tolist()
+        if self.masks is not None:
+            answer["masks"] = [{"size": list(mask.shape), "runs": _runs(mask)} for mask in self.masks]
+        return answer
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A class for every pixel.
+
+    Attributes
+    ----------
+    mask : (H, W) int
+        Class indices, of the source image's size; `UNKNOWN` where the model did not look (a crop).
+    names : tuple of str, or None
+        Name of every class of the model, by class index.
+    """
+
+    UNKNOWN: ClassVar[int] = 255
+
+    mask: npt.NDArray[Any]
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim != 2 or self.mask.dtype.kind not in "iu":
+            raise InputError(
+                f"a mask must be (H, W) class indices; received shape {self.mask.shape}, {self.mask.dtype}"
+            )
+
+    @property
+    def shares(self) -> Classification:
+        """The classes that are there, by the share of the pixels that they cover."""
+        values, counts = np.unique(self.mask[self.mask != self.UNKNOWN], return_counts=True)
+        order = (-counts).argsort(kind="stable")
+        shares = (counts[order] / max(1, self.mask.size)).astype(np.float32)
+        return Classification(values[order].astype(np.int64), shares, self.names)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes that are there, the largest first."""
+        return self.shares.labels
+
+    def of(self, label: str | int) -> npt.NDArray[np.bool_]:
+        """(H, W): where a class is, by name or index.
+
+        Raises
+        ------
+        InputError
+            There is no such class.
+        """
+        if isinstance(label, str):
+            if self.names is None or label not in self.names:
+                raise InputError(f"there is no class {label!r}; there are {', '.join(self.names or ())}")
+            label = self.names.index(label)
+        where: npt.NDArray[np.bool_] = self.mask == label
+        return where
+
+    def top(self, k: int = 1) -> Segmentation:
+        """The same: every pixel has one class only."""
+        if k < 1:
+            raise InputError(f"k must be at least 1; received {k}")
+        return self
+
+    def __len__(self) -> int:
+        return len(self.shares)
+
+    def __iter__(self) -> Iterator[tuple[int, float, str]]:
+        """(class index, share of the pixels, label), the largest first."""
+        return iter(self.shares)
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        return f"<Segmentation {width}×{height}: {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        return ", ".join(f"{label} {100 * share:.1f} %" for _, share, label in self) or "nothing"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; the mask as [class, run length] pairs, row by row."""
+        flat = self.mask.reshape(-1)
+        starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]])) if flat.size else np.zeros(0, int)
+        lengths = np.diff(np.concatenate([starts, [flat.size]]))
+        runs = np.stack([flat[starts].astype(np.int64), lengths], axis=1).tolist()
+        shares = [{"class": index, "label": label, "share": share} for index, share, label in self]
+        return {"size": list(self.mask.shape), "classes": shares, "runs": runs}
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """The keypoints of one figure.
+
+    Attributes
+    ----------
+    keypoints : (K, 2) float32
+        x, y in pixels of the source image.
+    scores : (K,) float32
+    names : tuple of str, or None
+        Name of every keypoint.
+    skeleton : tuple of (int, int)
+        Pairs of keypoints to join in a drawing.
+    """
+
+    keypoints: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    names: tuple[str, ...] | None = None
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.keypoints.shape != (len(self.scores), 2) or self.scores.ndim != 1:
+            raise InputError(
+                "keypoints and scores must be (K, 2) and (K,); "
+                f"received shapes {self.keypoints.shape} and {self.scores.shape}"
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """(K,) names, ``"point 7"`` where the bundle has none."""
+        return self.names if self.names is not None else tuple(f"point {index}" for index in range(len(self)))
+
+    def top(self, k: int = 1) -> Pose:
+        """The same: a figure is whole."""
+        if k < 1:
+            raise InputError(f"k must be at least 1; received {k}")
+        return self
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[tuple[tuple[float, float], float, str]]:
+        """((x, y), score, label) of each."""
+        points = [(x, y) for x, y in self.keypoints.tolist()]
+        return iter(zip(points, self.scores.tolist(), self.labels, strict=True))
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        return ", ".join(f"{label} {score:.2f} [{x:.0f} {y:.0f}]" for (x, y), score, label in self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"keypoints": self.keypoints.tolist(), "scores": self.scores.tolist(), "labels": list(self.labels)}
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """A vector that stands for a picture: like pictures lie near one another.
+
+    Attributes
+    ----------
+    vector : (D,) float32
+    """
+
+    vector: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.vector.ndim != 1:
+            raise InputError(f"an embedding must be a vector; received shape {self.vector.shape}")
+
+    def similarity(self, other: Embedding | npt.NDArray[Any]) -> float:
+        """Cosine of the angle to another, in [-1, 1]; 0 where one is zero.
+
+        Raises
+        ------
+        InputError
+            The other has another length.
+        """
+        vector = other.vector if isinstance(other, Embedding) else other
+        if vector.shape != self.vector.shape:
+            raise InputError(f"embeddings must have one length; received {len(self)} and {vector.shape}")
+        a, b = self.vector.astype(np.float64), vector.astype(np.float64)
+        length = float(np.sqrt((a @ a) * (b @ b)))
+        return float(a @ b) / length if length > 0 else 0.0
+
+    def top(self, k: int = 1) -> Embedding:
+        """The same: a vector is whole."""
+        if k < 1:
+            raise InputError(f"k must be at least 1; received {k}")
+        return self
+
+    def __len__(self) -> int:
+        return len(self.vector)
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.vector.tolist())
+
+    def __repr__(self) -> str:
+        return f"<Embedding {self.summary}>"
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        start = ", ".join(f"{value:.3f}" for value in self.vector[:4].tolist())
+        return f"{len(self)}-d [{start}{', …' if len(self) > 4 else ''}]"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"vector": self.vector.tolist()}
+
+
+def _names_of(indices: npt.NDArray[np.int64], names: tuple[str, ...] | None) -> tuple[str, ...]:
+    count = 0 if names is None else len(names)
+    return tuple(
+        names[index] if names is not None and 0 <= index < count else f"class {index}" for index in indices.tolist()
+    )
+
+
+def _runs(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Lengths of the runs of a mask, row by row, false first."""
+    flat = np.concatenate([[False], mask.reshape(-1)])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    lengths: list[int] = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+    return lengths

@@ -58,7 +58,7 @@ def test_hand_written_region(module: Any, shape: Any, rule: Resize, expected: An
 def test_every_loop_is_timed_in_every_round(module: Any) -> None:
     overhead = module("runtime_overhead")
     calls: list[str] = []
-    seconds = overhead.time_in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 4)
+    seconds = common.time_in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 4)
     assert {name: len(column) for name, column in seconds.items()} == {"a": 4, "b": 4}
     assert all((column > 0).all() for column in seconds.values())
     # Twice in succession, and each begins every other round.

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -339,7 +340,100 @@ def one_line() -> Callable[[pytest.ExceptionInfo[Any]], str]:
     return check
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `verify` remembers stays within one test. Returns the cache folder, which is not there yet."""
+    folder = tmp_path_factory.mktemp("cache") / "edgecv"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parent))
+    monkeypatch.delenv("EDGECV_CACHE", raising=False)
+    return folder
+
+
+@pytest.fixture
+def saturating(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
+    """A back end ``"saturating"`` for ONNX whose fast kernels cut sums off at 400, as a CPU would that saturates.
+
+    Its class attribute `wrong` names the kernel sets that do so.
+    """
+    from edgecv_runtime.backends import registry
+    from edgecv_runtime.backends.onnxruntime import ONNXRuntimeBackend
+
+    class Saturating(ONNXRuntimeBackend):
+        name = "saturating"
+        wrong: tuple[str, ...] = ("fast",)
+        preferred = "fast"
+
+        @classmethod
+        def auto_kernels(cls, manifest: Manifest | None) -> str:
+            return cls.preferred
+
+        def infer(self, inputs: Any) -> list[np.ndarray]:
+            outputs = super().infer(inputs)
+            return [np.minimum(output, 400) for output in outputs] if self.kernels in self.wrong else outputs
+
+    points = {**registry._entry_points(), "saturating": SimpleNamespace(load=lambda: Saturating)}
+    monkeypatch.setattr(registry, "_entry_points", lambda: points)
+    return Saturating
+
+
 @pytest.fixture
 def x86_without_vnni(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("edgecv_runtime.cpu.saturates_int8", lambda: True)
     yield
+
+
+def constant_onnx(values: np.ndarray, metadata: str, kind: str) -> bytes:
+    """Takes (1, 6, 8, 3) uint8 and answers `values` whatever it sees: what a decoder makes of them is known."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    dtype = getattr(TensorProto, kind)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["real"], ["mean"], axes=[0, 1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
+        helper.make_node("Add", ["values", "zero"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["answer"], to=dtype),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, HEIGHT, WIDTH, 3])],
+        [helper.make_tensor_value_info("answer", dtype, list(values.shape))],
+        [
+            numpy_helper.from_array(values.astype(np.float32), "values"),
+            numpy_helper.from_array(np.array(0, np.float32), "nothing"),
+        ],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(proto, {METADATA_KEY: metadata})
+    onnx.checker.check_model(proto)
+    return proto.SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def object_bundle(tiny: Tiny) -> Callable[..., Path]:
+    """``object_bundle("yolov5", rows, labels=(...), score_threshold=0.3)``: a bundle that always answers those rows.
+
+    Its input is 6 high and 8 wide, stretched.
+    """
+
+    def make(decoder: str, values: np.ndarray, *, labels: Any = None, kind: str = "float32", **parameters: Any) -> Path:
+        task = {"segmentation": "segmentation", "embedding": "embedding"}.get(decoder, "detection")
+        manifest = make_manifest(
+            "onnx",
+            task=task,
+            inputs=(InputSpec("image", (1, HEIGHT, WIDTH, 3), "uint8"),),
+            outputs=(TensorSpec("answer", values.shape, kind),),
+            decoder=DecoderSpec(decoder, parameters),
+            labels=labels,
+        )
+        content = constant_onnx(values, manifest.to_json(), {"float32": "FLOAT", "int64": "INT64"}[kind])
+        artefact = Artefact("onnx", content)
+        golden = Golden((make_image(0),), (values.astype(np.float32),), np.full((1, 2), 1e-5), "generated")
+        digest = abs(hash((decoder, values.tobytes(), labels, repr(parameters))))
+        path = tiny.folder / f"{decoder}_{digest}.edgecv"
+        write_bundle(path, manifest, artefact.members() | {"golden.npz": golden.to_bytes()})
+        return path
+
+    return make

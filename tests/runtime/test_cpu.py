@@ -55,6 +55,42 @@ def test_features_and_saturation(
     assert cpu.saturates_int8() is saturates
 
 
+@pytest.mark.parametrize(
+    ("proven_on", "here", "differences"),
+    [
+        ("x86_64 avx2 avx512-vnni", "x86_64 avx2 avx512-vnni", ()),
+        ("x86_64 avx2 avx512 avx512-vnni", "x86_64 avx-vnni avx2", ()),  # either is exact; width is only order
+        ("x86_64 avx2 avx512-vnni", "x86_64 avx2", ("8-bit sums saturate here",)),
+        ("x86_64 avx2", "x86_64 amx-int8 avx2", ("8-bit sums saturated there",)),
+        ("x86_64 avx-vnni avx2", "x86_64 avx-vnni avx512-bf16", ("here also avx512-bf16",)),
+        ("aarch64 dotprod fp16 neon", "aarch64 neon", ("here no dotprod", "here no fp16")),
+        ("aarch64 neon", "aarch64 bf16 i8mm neon sve", ("here also bf16", "here also i8mm")),
+        ("x86_64 avx2 avx512-vnni", "aarch64 dotprod neon", ("another architecture, aarch64",)),
+        ("x86_64 avx2", "aarch64 neon", ("another architecture, aarch64", "8-bit sums saturated there")),
+        ("aarch64 neon", "x86_64 avx2", ("another architecture, x86_64", "8-bit sums saturate here")),
+    ],
+)
+def test_what_makes_two_cpus_compute_otherwise(proven_on: str, here: str, differences: tuple[str, ...]) -> None:
+    assert cpu.arithmetic_differences(proven_on, here) == differences
+
+
+def test_provenance_in_words(machine: Machine) -> None:
+    machine("x86_64", HASWELL)
+    assert str(cpu.provenance(None)) == "where it was proven is not known, here x86_64 avx2"
+    assert str(cpu.provenance("x86_64 avx2")) == "proven on x86_64 avx2, here the same"
+    assert str(cpu.provenance("x86_64")) == "proven on x86_64, here x86_64 avx2, which computes alike"
+    assert str(cpu.provenance("x86_64 avx2 avx512-vnni")) == (
+        "proven on x86_64 avx2 avx512-vnni, here x86_64 avx2 (8-bit sums saturate here)"
+    )
+
+
+def test_reduced_precision_features(machine: Machine) -> None:
+    machine("x86_64", "flags : avx512_bf16 avx512_fp16 amx_bf16 amx_fp16\n")
+    assert cpu.features() == {"avx512-bf16", "avx512-fp16", "amx-bf16", "amx-fp16"}
+    machine("aarch64", "Features : asimd bf16\n")
+    assert cpu.features() == {"neon", "bf16"}
+
+
 def test_description_is_one_sorted_line(machine: Machine) -> None:
     machine("aarch64", RASPBERRY_PI_5)
     assert cpu.describe() == "aarch64 dotprod fp16 neon"

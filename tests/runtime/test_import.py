@@ -15,7 +15,15 @@ PUBLIC = [
     "Model",
     "Bundle",
     "verify",
+    "compare",
     "Classification",
+    "Detections",
+    "Segmentation",
+    "Pose",
+    "Embedding",
+    "nms",
+    "suppress",
+    "draw",
     "read_image",
     "open_stream",
     "Stream",
@@ -69,12 +77,14 @@ def test_an_error_can_be_caught_without_numpy() -> None:
 
 
 def test_load_imports_numpy_but_no_back_end() -> None:
-    modules = loaded("from edgecv_runtime import load, open_stream, Bundle, verify")
+    modules = loaded("from edgecv_runtime import load, open_stream, Bundle, verify, compare")
     assert "numpy" in modules
     assert not modules & (HEAVY - {"numpy"})
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["verify", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["run", "--help"], ["verify", "--help"], ["compare", "--help"]]
+)
 def test_command_help_imports_nothing_heavy(arguments: list[str]) -> None:
     statement = f"from edgecv_runtime.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass"
     modules = loaded(statement)

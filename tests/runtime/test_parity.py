@@ -10,12 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgecv_runtime as ert
+from edgecv_runtime import cpu
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.bundle import Bundle, write_bundle
-from edgecv_runtime.errors import BundleError, EdgecvError, InputError, MissingFileError, UnsupportedError
+from edgecv_runtime.errors import (
+    BackendError,
+    BundleError,
+    EdgecvError,
+    InputError,
+    MissingFileError,
+    UnsupportedError,
+)
 from edgecv_runtime.manifest import Resize
 from edgecv_runtime.model import Model
-from edgecv_runtime.parity import Golden, differences, replay, verify
+from edgecv_runtime.parity import Golden, Verification, differences, replay, verify
 
 
 def failure(path: Path, **options: Any) -> tuple[str, str]:
@@ -55,7 +64,11 @@ def test_passes_on_a_good_bundle(any_bundle: Path) -> None:
     verification = verify(any_bundle)
     assert verification.passed
     assert [check.name for check in verification.checks] == ["integrity", "manifest", "load", "parity"]
-    assert verification.checks[-1].detail == "3 images; scores: max |Δ| 0 (≤ 1e-05), rms 0 (≤ 1e-05)"
+    assert verification.checks[-1].detail == (
+        "3 images; scores: max |Δ| 0 (≤ 1e-05), rms 0 (≤ 1e-05); "
+        f"where it was proven is not known, here {cpu.describe()}"
+    )
+    assert verification.latency_ratio is None
     answer = verification.to_dict()
     assert json.loads(json.dumps(answer)) == answer
     assert answer["passed"] is True and answer["bundle"] == str(any_bundle) and len(answer["checks"]) == 4
@@ -69,6 +82,139 @@ def test_passes_on_each_back_end_that_reads_the_format(bundle: Path, backend: st
 def test_the_mock_does_not_pass(bundle: Path) -> None:
     name, message = failure(bundle, backend="mock")
     assert name == "parity" and "no longer answers as its float source did" in message
+
+
+# -- kernels -------------------------------------------------------------------------------------------------------
+
+
+ELSEWHERE = {"edgecv": "0.1.0", "cpu": "m68k"}  # a CPU that computes otherwise, whatever this one is
+
+
+def remembered(cache: Path) -> list[str]:
+    file = cache / "kernels.json"
+    return list(json.loads(file.read_text())["kernels"].values()) if file.is_file() else []
+
+
+def contract(path: Path, **options: Any) -> tuple[Verification, str]:
+    """The verification, and what it says of the contract."""
+    verification = verify(path, backend="saturating", **options)
+    return verification, verification.checks[-1].detail
+
+
+def reaches_400(tiny: Any) -> bool:
+    return any(tiny.reference.scores(tiny.image(seed)).max() > 400 for seed in range(3))
+
+
+def test_fast_kernels_that_break_the_contract_give_way(
+    tiny: Any, bundle: Path, saturating: Any, own_cache: Path
+) -> None:
+    assert reaches_400(tiny)  # the fake back end cuts something off
+    with ert.load(bundle, backend="saturating") as model:
+        assert model.backend.kernels == "fast"
+    verification, detail = contract(bundle)
+    assert verification.passed and verification.kernels == "precise"
+    assert detail.startswith("3 images; scores: max |Δ| 0 (≤ 1e-05)")
+    assert "with the precise kernels, since the fast ones break the contract (scores: max |Δ| " in detail
+    assert verification.latency_ratio is not None and verification.latency_ratio > 0
+    assert f"the precise kernels take {verification.latency_ratio:.2f} times as long as the fast ones" in detail
+    answer = verification.to_dict()
+    assert answer["kernels"] == "precise" and answer["latency_ratio_precise_to_fast"] == verification.latency_ratio
+    assert remembered(own_cache) == ["precise"]
+    with ert.load(bundle, backend="saturating") as model:
+        assert model.backend.kernels == "precise"
+        assert "precise kernels" in repr(model)
+        np.testing.assert_array_equal(model.outputs(tiny.image(0))[0][0], tiny.reference.scores(tiny.image(0)))
+
+
+def test_kernels_that_are_named_are_replayed_alone(bundle: Path, saturating: Any, own_cache: Path) -> None:
+    verification, detail = contract(bundle, kernels="fast")
+    assert not verification.passed and verification.kernels == "fast" and verification.latency_ratio is None
+    assert "no longer answers" in detail and "fast kernels]" in detail and "precise" not in detail
+    verification, detail = contract(bundle, kernels="precise")
+    assert verification.passed and verification.kernels == "precise" and verification.latency_ratio is None
+    assert not own_cache.exists()
+
+
+def test_both_break_it(bundle: Path, saturating: Any, own_cache: Path) -> None:
+    contract(bundle)
+    assert remembered(own_cache) == ["precise"]
+    saturating.wrong = ("fast", "precise")
+    verification, detail = contract(bundle)
+    assert not verification.passed and verification.kernels == "fast" and verification.latency_ratio is None
+    assert "no longer answers" in detail and "the precise kernels break it too (scores: max |Δ| " in detail
+    assert remembered(own_cache) == []  # what was remembered holds no more
+
+
+def test_precise_kernels_chosen_by_the_cpu_are_compared_with_the_fast_ones(
+    tiny: Any, tmp_path: Path, saturating: Any, own_cache: Path
+) -> None:
+    """An integer artefact on a CPU that computes otherwise than the one it was proven on."""
+    path = tiny.write(tmp_path / "a.edgecv", precision="int8", made_with=ELSEWHERE)
+    saturating.preferred = "precise"
+    verification, detail = contract(path)
+    assert verification.passed and verification.kernels == "precise" and verification.latency_ratio is not None
+    assert "with the precise kernels; the fast ones break it (scores: max |Δ| " in detail
+    assert f"proven on m68k, here {cpu.describe()} (another architecture, " in detail
+    answer = verification.to_dict()
+    assert answer["proven_on"] == "m68k" and answer["cpu_differences"][0].startswith("another architecture, ")
+    assert remembered(own_cache) == ["precise"]
+
+
+def test_fast_kernels_that_keep_it_on_another_cpu_stay(tiny: Any, tmp_path: Path, saturating: Any) -> None:
+    path = tiny.write(tmp_path / "a.edgecv", precision="int8", made_with=ELSEWHERE)
+    saturating.wrong = ()
+    verification, detail = contract(path)
+    assert verification.passed and verification.kernels == "fast"
+    assert "with the fast kernels; the precise ones keep it too; the precise kernels take " in detail
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "int8", "made_with": {"cpu": "here"}}, {"precision": "fp32", "made_with": ELSEWHERE}]
+)
+def test_nothing_is_compared_without_a_reason(
+    tiny: Any, tmp_path: Path, saturating: Any, own_cache: Path, changes: dict[str, Any]
+) -> None:
+    if changes["made_with"] == {"cpu": "here"}:
+        changes = changes | {"made_with": {"cpu": cpu.describe()}}
+    saturating.wrong = ()
+    verification, detail = contract(tiny.write(tmp_path / "a.edgecv", **changes))
+    assert verification.passed and verification.kernels == "fast" and verification.latency_ratio is None
+    assert "precise" not in detail
+    assert not own_cache.exists()
+
+
+def test_the_choice_that_cannot_be_remembered_is_a_warning(
+    bundle: Path, saturating: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.warns(RuntimeWarning, match="the choice of kernels cannot be remembered .*kernels='precise'"):
+        verification, _ = contract(bundle)
+    assert verification.passed and verification.kernels == "precise"
+
+
+def test_kernels_that_cannot_be_opened(bundle: Path, saturating: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = saturating.choose_kernels
+
+    def refuse(kernels: str, manifest: Any, device: Any) -> str:
+        if kernels == "precise":
+            raise BackendError("this version knows no such option")
+        return choose(kernels, manifest, device)
+
+    monkeypatch.setattr(saturating, "choose_kernels", staticmethod(refuse))
+    verification, detail = contract(bundle)
+    assert not verification.passed
+    assert "precise kernels cannot be tried: this version knows no such option" in detail
+
+
+def test_one_set_of_kernels_and_a_request_for_the_other(tiny: Any, tmp_path: Path) -> None:
+    path = tiny.write(tmp_path / "a.edgecv", "tflite", precision="int8", made_with=ELSEWHERE)
+    verification = verify(path)
+    assert verification.passed and verification.kernels == "precise" and verification.latency_ratio is None
+    with pytest.raises(UnsupportedError, match="back end 'litert' has precise kernels; received kernels 'fast'"):
+        verify(path, kernels="fast")
+    with pytest.raises(InputError, match="kernels must be one of auto, fast, precise; received 'slow'"):
+        verify(path, kernels="slow")
 
 
 # -- altered bundles -----------------------------------------------------------------------------------------------

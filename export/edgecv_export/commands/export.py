@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgecv.commands.options import add_model_options, collect_model_options, refuse_model_options
 from edgecv.models.registry import Preprocessing
@@ -18,24 +18,55 @@ from edgecv_export.commands.preprocessing import (
 )
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, remark, say, say_json
-from edgecv_runtime.errors import InputError
+from edgecv_runtime.errors import CheckFailedError, InputError
 
-_FILES = (".onnx", ".tflite", ".xml")
+if TYPE_CHECKING:
+    from edgecv_export.search import Attempt
+    from edgecv_runtime.manifest import Manifest
+
+_FOREIGN = (".onnx", ".tflite", ".xml")
+_KERAS = (".keras", ".h5")
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a name from `edgecv models`, or a float model.onnx")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a name from `edgecv models`, a model.keras or .h5 that holds a whole model, or a float model.onnx",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv")
     parser.add_argument("--weights", metavar="FILE|NAME", help="a weight file, imagenet, or a name the model ships")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--format", default="tflite", metavar="F", help="tflite, onnx or openvino (default: tflite)")
     where.add_argument("--target", metavar="ID", help="a device, which then decides format and precision")
     parser.add_argument(
-        "--precision", default="fp32", metavar="P", help="fp32, fp16, dynamic, int8 or int16x8 (default: fp32)"
+        "--precision",
+        default="fp32",
+        metavar="P",
+        help="fp32, fp16, dynamic, int8, int16x8 or mixed: int8 with layers in float (default: fp32)",
     )
-    parser.add_argument("--calibrate", metavar="DIR", help="a folder of typical pictures; int8 and int16x8 need it")
+    parser.add_argument(
+        "--calibrate", metavar="DIR", help="a folder of typical pictures; int8, int16x8 and mixed need it"
+    )
     parser.add_argument("--eval", metavar="DIR", help="labelled pictures: accuracy before and after, in the report")
-    parser.add_argument("--max-drop", type=float, metavar="PT", help="points of top-1 that may be lost; needs --eval")
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="PT",
+        help="points of top-1 that may be lost; int8 and mixed are searched for an artefact within it; needs --eval",
+    )
+    parser.add_argument(
+        "--train", metavar="DIR", help="pictures for quantization-aware training, the search's last resort"
+    )
+    parser.add_argument(
+        "--float-layers",
+        metavar="A,B",
+        type=lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
+        default=(),
+        help="layers that stay in float, for --precision mixed without --max-drop",
+    )
+    parser.add_argument("--report", metavar="PAGE.html", help="write what was measured as a page to look at, too")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for the training (default: 0)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, in the order of the class index")
     add_model_options(parser)
     add_preprocessing_options(parser)
@@ -43,39 +74,82 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edgecv_export.plan import Plan, check_pictures, check_target
+    from edgecv_export.plan import Plan, check_pictures, check_recipe, check_target
+    from edgecv_export.report.page import check_page_path
     from edgecv_runtime.bundle import check_output_path
 
     # What can be refused is refused before TensorFlow is imported.
     check_target(options.target)
     plan = Plan(options.format, options.precision)
-    check_pictures(plan, options.calibrate, options.eval, options.max_drop)
+    check_pictures(plan, options.calibrate, options.eval, options.max_drop, options.train)
+    check_recipe(plan, None, options.float_layers, options.max_drop)
     check_output_path(Path(options.output))
+    if options.report is not None:
+        check_page_path(options.report)
     labels = None if options.labels is None else read_labels(options.labels)
-    is_file = Path(options.model).suffix in _FILES
-    model, preprocessing = _foreign(options) if is_file else (_build(options), None)
+    model, preprocessing = _model(options)
 
     from edgecv_export.exporter import export
 
-    exported = export(
-        model,
-        options.output,
-        preprocessing=preprocessing,
-        format=options.format,
-        precision=options.precision,
-        calibration=options.calibrate,
-        target=options.target,
-        labels=labels,
-        evaluation=options.eval,
-        max_drop=options.max_drop,
-    )
+    try:
+        exported = export(
+            model,
+            options.output,
+            preprocessing=preprocessing,
+            format=options.format,
+            precision=options.precision,
+            calibration=options.calibrate,
+            target=options.target,
+            labels=labels,
+            evaluation=options.eval,
+            max_drop=options.max_drop,
+            training=options.train,
+            float_layers=options.float_layers,
+            seed=options.seed,
+            notify=_tell,
+        )
+    except CheckFailedError as failure:
+        if options.report is not None and failure.report is not None:
+            _write_page(options, failure.report, None)
+            remark(f"what was tried: {options.report}")
+        raise
+    if options.report is not None:
+        _write_page(options, exported.report, exported.manifest)
     if options.json:
         say_json({"bundle": str(exported.path), "manifest": exported.manifest.to_dict(), "report": exported.report})
     else:
-        for line in summary(exported.report):
+        for line in summary(exported.report, exported.manifest.precision):
             say(line)
         say(f"wrote {exported.path}")
     return 0
+
+
+def _model(options: argparse.Namespace) -> tuple[Any, Preprocessing | None]:
+    suffix = Path(options.model).suffix.lower()
+    if suffix in _FOREIGN:
+        return _foreign(options)
+    if suffix in _KERAS:
+        return _saved(options)
+    return _build(options), None
+
+
+def _tell(attempt: Attempt) -> None:
+    """One line for each candidate of a search, as soon as it is measured."""
+    if attempt.fidelity is None or attempt.artefact is None:
+        remark(f"  {attempt.candidate.name}: {attempt.note}")
+        return
+    remark(
+        f"{'✓' if attempt.met else ' '} {attempt.candidate.name}: "
+        f"top-1 {100 * attempt.fidelity.accuracy.top1:.2f} % ({-attempt.drop:+.2f}), "
+        f"{100 * attempt.fidelity.agreement:.1f} % as in float, {kilobytes(attempt.artefact.size)}, "
+        f"{attempt.latency_ms:.2f} ms"
+    )
+
+
+def _write_page(options: argparse.Namespace, report: dict[str, Any], manifest: Manifest | None) -> None:
+    from edgecv_export.report.page import write_page
+
+    write_page(options.report, report, manifest=manifest, images=options.eval)
 
 
 def _build(options: argparse.Namespace) -> Any:
@@ -95,22 +169,44 @@ def _build(options: argparse.Namespace) -> Any:
     return create_model(record.name, weights=options.weights, **chosen)
 
 
+def _saved(options: argparse.Namespace) -> tuple[Any, Preprocessing | None]:
+    """The whole Keras model in a file, and what it expects of a picture."""
+    if options.weights is not None:
+        raise InputError(f"{options.model} holds its own weights; received --weights {options.weights}")
+    refuse_model_options(options, options.model)
+    preprocessing = _preprocessing(options)
+    if preprocessing is None:
+        raise InputError(
+            f"what {Path(options.model).name} expects of a pixel must be given: --mean and --std (0 and 1 for none)"
+        )
+    from edgecv_export.quiet import start_tensorflow
+
+    start_tensorflow()
+    from edgecv_export.sources.keras_file import load_keras_file
+
+    return load_keras_file(options.model), preprocessing
+
+
 def _foreign(options: argparse.Namespace) -> tuple[Path, Preprocessing | None]:
     """The model file that was named, and what it expects of a picture."""
     refuse_model_options(options, options.model)
     if options.weights is not None:
         raise InputError(f"{options.model} holds its own weights; received --weights {options.weights}")
+    return Path(options.model), _preprocessing(options)
+
+
+def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
     normalization = normalization_of(options)
     if normalization is None:
-        return Path(options.model), None
+        return None
     given = color_of(options)
     if given not in ("RGB", "GRAY"):
         raise InputError(f"--color must be RGB or GRAY for a model that is converted; received {given!r}")
     color: Literal["RGB", "GRAY"] = "GRAY" if given == "GRAY" else "RGB"
-    return Path(options.model), Preprocessing(normalization.mean, normalization.std, color, resize_of(options))
+    return Preprocessing(normalization.mean, normalization.std, color, resize_of(options))
 
 
-def summary(report: dict[str, Any]) -> list[str]:
+def summary(report: dict[str, Any], precision: str) -> list[str]:
     """The report in a few lines for people."""
     parity = report["parity"]
     macs = "" if report["macs"] is None else f", {report['macs']:,} MACs"
@@ -127,8 +223,13 @@ def summary(report: dict[str, Any]) -> list[str]:
     if accuracy is not None:
         before, after = accuracy["float"], accuracy["artefact"]
         lines.append(
-            f"accuracy  top-1 {100 * before['top1']:.2f} % → {100 * after['top1']:.2f} % on {after['n']} images"
+            f"accuracy  top-1 {100 * before['top1']:.2f} % → {100 * after['top1']:.2f} % on {after['n']} images, "
+            f"{100 * after['agreement']:.1f} % answered as in float"
         )
+    if "search" in report:
+        chosen = next(entry for entry in report["search"] if entry["chosen"])
+        lines.append(f"chosen    {chosen['name']} ({precision}), of {len(report['search'])} tried")
+    lines += [f"advice    {entry['title']}: {', '.join(entry['layers'][:3])}" for entry in report["advice"][:3]]
     return lines
 
 

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from edgecv_export.commands.labels import read_labels
 from edgecv_export.commands.preprocessing import (
     add_preprocessing_options,
-    color_of,
     normalization_of,
     resize_of,
 )
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, say, say_json
 from edgecv_runtime.errors import InputError
+from edgecv_runtime.manifest import Resize
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model.tflite, model.onnx, or model.xml with its .bin beside it")
     parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv")
-    parser.add_argument("--task", required=True, metavar="T", help="classification")
-    parser.add_argument("--decoder", metavar="D", help="how the output is read (default: the task's own)")
     parser.add_argument(
-        "--activation",
-        default="none",
-        metavar="A",
-        help="none, softmax or sigmoid, yet to be applied (default: none)",
+        "--task",
+        metavar="T",
+        help="classification, detection, segmentation, pose or embedding (default: the decoder's)",
+    )
+    parser.add_argument(
+        "--decoder",
+        metavar="D",
+        help="how the outputs are read, with the feed its models usually expect: yolox, yolov5, yolov8, yolo-anchor, "
+        "yolo-v1, ssd, ssd-postprocessed, ultraface, blazeface, centernet-like, segmentation, heatmap-pose, embedding "
+        "(default: the task's own; a detector's must be named)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the decoder, VALUE as JSON: --set score_threshold=0.3; can be repeated",
+    )
+    parser.add_argument("--activation", metavar="A", help="none, softmax or sigmoid, yet to be applied (default: none)")
+    parser.add_argument("--align", metavar="A", help="with --resize letterbox: center or top-left (default: center)")
+    parser.add_argument(
+        "--pad", type=int, metavar="V", help="with --resize letterbox: grey of the border (default: 114)"
     )
     parser.add_argument("--layout", metavar="L", help="NHWC or NCHW (default: read off the input's shape)")
     parser.add_argument("--precision", metavar="P", help="what the file computes in (default: read off the file)")
@@ -35,21 +55,47 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add_json_option(parser)
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    """``NAME=VALUE``: the value as JSON, or else as the text it is."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InputError(f"--set takes NAME=VALUE; received {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _resize(options: argparse.Namespace) -> Resize | None:
+    """The resize rule given; None where nothing was, and the decoder's usual one counts."""
+    names = ("resize", "crop_fraction", "interpolation", "align", "pad")
+    if all(getattr(options, name) is None for name in names):
+        return None
+    rule = resize_of(options)
+    if options.align is None and options.pad is None:
+        return rule
+    if rule.mode != "letterbox":
+        raise InputError(f"--align and --pad are for --resize letterbox; received --resize {rule.mode}")
+    return replace(rule, align=options.align or rule.align, pad_value=114 if options.pad is None else options.pad)
+
+
 def _run(options: argparse.Namespace) -> int:
     from edgecv_export.wrapping import wrap
 
-    if options.decoder not in (None, options.task):
-        raise InputError(f"task {options.task!r} is read by decoder {options.task!r}; received {options.decoder!r}")
+    if options.task is None and options.decoder is None:
+        raise InputError("--task or --decoder is required: what the model answers, or how its outputs are read")
     if options.layout not in (None, "NHWC", "NCHW"):
         raise InputError(f"--layout must be NHWC or NCHW; received {options.layout!r}")
     wrapped = wrap(
         options.model,
         options.output,
         task=options.task,
+        decoder=options.decoder,
+        parameters=dict(_setting(text) for text in options.set),
         activation=options.activation,
-        color=color_of(options),
+        color=options.color,
         layout=options.layout,
-        resize=resize_of(options),
+        resize=_resize(options),
         normalization=normalization_of(options),
         labels=None if options.labels is None else read_labels(options.labels),
         precision=options.precision,
@@ -62,10 +108,22 @@ def _run(options: argparse.Namespace) -> int:
     spec = manifest.inputs[0]
     height, width = spec.size
     how = "pixels as they are" if spec.normalization is None else "(pixel - mean) / std"
+    say(f"{manifest.task}, decoder {manifest.decoder.name}: {_settings(manifest.decoder.parameters)}")
     say(f"{manifest.format} {manifest.precision}, {kilobytes(wrapped.report['size'])}")
     say(f"input {width}x{height} {spec.color} {spec.layout} {spec.dtype}, resize {spec.resize.mode}, {how}")
     say(f"wrote {wrapped.path}")
     return 0
+
+
+def _settings(parameters: Mapping[str, Any]) -> str:
+    """The decoder's parameters in one line; long lists by their length."""
+    return (
+        ", ".join(
+            f"{name} {f'({len(value)} values)' if isinstance(value, list) and len(value) > 8 else json.dumps(value)}"
+            for name, value in parameters.items()
+        )
+        or "its own defaults"
+    )
 
 
 WRAP = Command("wrap", "make a bundle of a TFLite, ONNX or OpenVINO model from elsewhere", _configure, _run)

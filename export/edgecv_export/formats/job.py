@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.affine import Range
 from edgecv_export.quantize.inputs import Channels
+from edgecv_export.quantize.recipe import Recipe
 
 INPUT_NAME = "image"
 
@@ -60,6 +61,8 @@ class Job:
     pixels : (N, H, W, C) uint8
         Calibration images at the input's size; empty where the precision needs none.
     output_name : str
+    recipe : Recipe
+        For integer precisions: how ranges are found, and which layers stay in float.
     """
 
     plan: Plan
@@ -68,6 +71,7 @@ class Job:
     grid: InputGrid
     pixels: npt.NDArray[np.uint8]
     output_name: str
+    recipe: Recipe = field(default_factory=Recipe)
     input_name: str = INPUT_NAME
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecv_export.formats.activation_ranges import activation_ranges
+from edgecv_export.formats.compact import compact_onnx
 from edgecv_export.formats.job import InputGrid, Job
+from edgecv_export.formats.layer_names import fingerprint, layers_in, scope_of, scopes_by_kernel
 from edgecv_export.formats.stable_names import stabilise
 from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
-from edgecv_export.quantize.affine import Range
-from edgecv_export.quantize.ranges import OUTPUT_MARGIN, minmax_range, widened
+from edgecv_export.quantize.ranges import Batches
+from edgecv_export.quantize.recipe import Recipe
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
 from edgecv_runtime.progress import track
@@ -40,7 +43,7 @@ def export(job: Job) -> Artefact:
         An operation has no ONNX counterpart.
     """
     with quiet():
-        if job.plan.precision == "int8":
+        if job.plan.integer:
             model = quantize_int8(job)
         else:
             model = convert_float(job)
@@ -58,10 +61,18 @@ def convert_float(job: Job) -> Any:
 
 def quantize_int8(job: Job) -> Any:
     """A QDQ model from uint8 pixels to float logits: activations uint8, weights int8 per channel."""
-    return quantize_graph(_convert(trace_integer(job), job), job.grid, job.calibration_values())
+    model = _convert(trace_integer(job), job)
+    names = LayerNames(model, scopes_by_kernel(job.network))
+    return quantize_graph(model, job.grid, job.calibration_values(), job.recipe, names)
 
 
-def quantize_graph(model: Any, grid: InputGrid, values: Sequence[npt.NDArray[np.float32]]) -> Any:
+def quantize_graph(
+    model: Any,
+    grid: InputGrid,
+    values: Sequence[npt.NDArray[np.float32]],
+    recipe: Recipe | None = None,
+    names: LayerNames | None = None,
+) -> Any:
     """Quantize a float ONNX model of one input and one output, and let it take uint8 pixels.
 
     Parameters
@@ -71,6 +82,10 @@ def quantize_graph(model: Any, grid: InputGrid, values: Sequence[npt.NDArray[np.
     grid : InputGrid
     values : sequence of arrays
         Calibration inputs.
+    recipe : Recipe, optional
+        How ranges are found, and which layers stay in float.
+    names : LayerNames, optional
+        Which layer a node belongs to. Default: each node is a layer, under its own name.
 
     Returns
     -------
@@ -86,11 +101,18 @@ def quantize_graph(model: Any, grid: InputGrid, values: Sequence[npt.NDArray[np.
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.registry import QDQRegistry
 
+    recipe = recipe or Recipe()
+    names = names or LayerNames(model)
     model = _prepare(model)
-    limits = {
-        name: (np.float32(range_.low), np.float32(range_.high))
-        for name, range_ in _activation_ranges(model, grid, values).items()
-    }
+    found = activation_ranges(
+        _observer(model, values),
+        recipe,
+        grid,
+        pixels=_pixel_tensors(model.graph, model.graph.input[0].name),
+        output=model.graph.output[0].name,
+        layer_of=names.stored,
+    )
+    limits = {name: (np.float32(range_.low), np.float32(range_.high)) for name, range_ in found.items()}
     quantizer = QDQQuantizer(
         model,
         per_channel=True,
@@ -99,13 +121,64 @@ def quantize_graph(model: Any, grid: InputGrid, values: Sequence[npt.NDArray[np.
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
         nodes_to_quantize=[],
-        nodes_to_exclude=[],
+        nodes_to_exclude=names.nodes_of(recipe.float_layers),
         op_types_to_quantize=list(QDQRegistry),
         extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
-    return _with_pixel_input(quantizer.model.model, grid)
+    return compact_onnx(_with_pixel_input(quantizer.model.model, grid, keep_float=bool(recipe.float_layers)))
+
+
+class LayerNames:
+    """Which Keras layer the nodes and tensors of a float ONNX model come from.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    by_kernel : mapping, optional
+        As from `scopes_by_kernel`: tf2onnx leaves some convolutions without a name.
+    """
+
+    def __init__(self, model: Any, by_kernel: Mapping[bytes, str] | None = None) -> None:
+        from onnx import numpy_helper
+
+        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._scopes: dict[str, str | None] = {}
+        for node in model.graph.node:
+            scope = next(iter((*layers_in(node.name), *layers_in(node.output[0]))), None)
+            if scope is None and by_kernel and len(node.input) > 1 and node.input[1] in self._constants:
+                scope = by_kernel.get(fingerprint(numpy_helper.to_array(self._constants[node.input[1]])))
+            self._scopes[node.name] = scope
+        readers: dict[str, set[str | None]] = {}
+        for node in model.graph.node:
+            for name in node.input:
+                readers.setdefault(name, set()).add(self._scopes[node.name])
+        self._stored = {
+            name: self._scopes[node.name]
+            for node in model.graph.node
+            for name in node.output
+            if readers.get(name, {None}) != {self._scopes[node.name]}
+        }
+
+    def stored(self, tensor: str) -> str | None:
+        """The scope of the layer whose output this tensor is; None for one inside a layer."""
+        return self._stored.get(tensor)
+
+    def nodes_of(self, layers: Collection[str]) -> list[str]:
+        """Names of the nodes that compute these layers.
+
+        Raises
+        ------
+        UnsupportedError
+            A layer has no node of its own: it has become part of another.
+        """
+        scopes = {scope_of(layer): layer for layer in layers}
+        found = {name: scope for name, scope in self._scopes.items() if scope in scopes or name in layers}
+        missing = [layer for scope, layer in scopes.items() if scope not in found.values() and layer not in found]
+        if missing:
+            raise UnsupportedError(f"ONNX has no operation of its own for {missing[0]!r}, so it cannot stay in float")
+        return list(found)
 
 
 def quantize_weights_only(model: Any) -> Any:
@@ -205,8 +278,8 @@ def _prepare(model: Any) -> Any:
         return onnx.load(target)
 
 
-def _activation_ranges(model: Any, grid: InputGrid, values: Sequence[npt.NDArray[np.float32]]) -> dict[str, Range]:
-    """The range of every float activation over the calibration images."""
+def _observer(model: Any, values: Sequence[npt.NDArray[np.float32]]) -> Batches:
+    """Runs the float model over the calibration images, and yields every float activation."""
     import onnx
     import onnxruntime
 
@@ -223,16 +296,13 @@ def _activation_ranges(model: Any, grid: InputGrid, values: Sequence[npt.NDArray
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
-    seen: dict[str, Range] = {}
-    input_name, output_name = model.graph.input[0].name, model.graph.output[0].name
-    for image in track(values, len(values), "calibrating", "images"):
-        for name, array in zip(names, session.run(names, {input_name: image}), strict=True):
-            found, before = minmax_range(array), seen.get(name)
-            seen[name] = found if before is None else Range(min(before.low, found.low), max(before.high, found.high))
-    for name in _pixel_tensors(model.graph, input_name):
-        seen[name] = grid.range  # whatever the calibration images reach
-    seen[output_name] = widened(seen[output_name], OUTPUT_MARGIN)
-    return seen
+    input_name = model.graph.input[0].name
+
+    def run() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+        for image in track(values, len(values), "calibrating", "images"):
+            yield dict(zip(names, session.run(names, {input_name: image}), strict=True))
+
+    return run
 
 
 def _pixel_tensors(graph: Any, input_name: str) -> list[str]:
@@ -244,19 +314,43 @@ def _pixel_tensors(graph: Any, input_name: str) -> list[str]:
     return found
 
 
-def _with_pixel_input(model: Any, grid: InputGrid) -> Any:
-    """Let the uint8 image itself stand for the first QuantizeLinear's output: both are the same numbers."""
+def _with_pixel_input(model: Any, grid: InputGrid, *, keep_float: bool) -> Any:
+    """Let the uint8 image itself stand for the first QuantizeLinear's output: both are the same numbers.
+
+    Where the first layer stays in float, the pixels are dequantized for it.
+    """
     import onnx
 
     graph = model.graph
-    quantize = _first_quantize(graph)
-    _check_grid(model, quantize, grid)
-    graph.node.remove(quantize)
-    rename(model, quantize.output[0], quantize.input[0])
+    try:
+        quantize = _first_quantize(graph)
+    except UnsupportedError:
+        if not keep_float:
+            raise
+        _dequantize_pixels(graph, grid)
+    else:
+        _check_grid(model, quantize, grid)
+        graph.node.remove(quantize)
+        rename(model, quantize.output[0], quantize.input[0])
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     del graph.value_info[:]  # the tensors before the first pair have become uint8
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _dequantize_pixels(graph: Any, grid: InputGrid) -> None:
+    """Put the real values of the pixels before everything that reads the image."""
+    from onnx import helper, numpy_helper
+
+    image, real = graph.input[0].name, f"{graph.input[0].name}_real"
+    for node in graph.node:
+        node.input[:] = [real if name == image else name for name in node.input]
+    constants = {
+        f"{image}_scale": np.array(grid.scale, np.float32),
+        f"{image}_zero_point": np.array(grid.zero_point, np.uint8),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    graph.node.insert(0, helper.make_node("DequantizeLinear", [image, *constants], [real], name=real))
 
 
 def _first_quantize(graph: Any) -> Any:

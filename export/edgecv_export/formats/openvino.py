@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgecv_export.formats import onnx as onnx_format
+from edgecv_export.formats.compact import compact_ir
 from edgecv_export.formats.job import Job
 from edgecv_export.plan import Plan
 from edgecv_runtime.artefact import Artefact
@@ -61,7 +62,7 @@ def from_onnx(content: bytes, *, half: bool = False) -> Artefact:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.xml")
         openvino.save_model(model, path, compress_to_fp16=half)
-        return Artefact("openvino", path.read_bytes(), path.with_suffix(".bin").read_bytes())
+        return Artefact("openvino", compact_ir(path.read_bytes()), path.with_suffix(".bin").read_bytes())
 
 
 def _renumber(model: Any) -> None:

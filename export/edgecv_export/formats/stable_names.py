@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from typing import Any
 
+from edgecv_export.formats.layer_names import shortened
+
 
 def stabilise(model: Any) -> None:
     """Sort the nodes by the computation of the outputs, and name what lies between inputs and outputs after them.
@@ -25,7 +27,7 @@ def stabilise(model: Any) -> None:
     constants = {tensor.name for tensor in graph.initializer} - fixed
     taken: Counter[str] = Counter()
     for node in nodes:
-        node.name = _unique(re.sub(r"__\d+", "", node.name) or node.op_type, taken)
+        node.name = _unique(shortened(re.sub(r"__\d+", "", node.name)) or node.op_type, taken)
         for index, name in enumerate(node.input):
             if name in constants:
                 names.setdefault(name, f"{node.name}/{index}")

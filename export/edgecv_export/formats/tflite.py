@@ -1,21 +1,27 @@
 """Keras to TFLite.
 
-int8 goes in three steps that the converter offers apart: calibrate, set the ranges, quantize. Between the first and
-the last the input gets the exact grid of its pixels, and the logits room for values beyond those seen.
+int8 goes in three steps that the converter offers apart: calibrate, set the ranges, quantize. The ranges that the
+converter sees are ours, as in the other formats; layers that are to stay in float are named to it.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_export.formats.activation_ranges import activation_ranges
+from edgecv_export.formats.compact import serialize_tflite
 from edgecv_export.formats.job import Job
-from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
+from edgecv_export.formats.layer_names import layers_in, scope_of, shortened
+from edgecv_export.formats.tracing import freeze, run_in_scopes, trace_float, trace_integer
 from edgecv_export.quantize.affine import Range
-from edgecv_export.quantize.ranges import OUTPUT_MARGIN, widened
+from edgecv_export.quantize.ranges import Batches
 from edgecv_export.quiet import native_stderr_silenced
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
@@ -34,9 +40,10 @@ def export(job: Job) -> Artefact:
         "fp16": _convert_float,
         "dynamic": _convert_float,
         "int8": _convert_int8,
+        "mixed": _convert_int8,
         "int16x8": _convert_int16x8,
     }[job.plan.precision]
-    with _quiet():
+    with quiet():
         try:
             content = convert(job)
         except Exception as error:
@@ -75,14 +82,122 @@ def _convert_int8(job: Job) -> bytes:
     from tensorflow.lite.python.convert import mlir_quantize
     from tensorflow.lite.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.convert_bytearray_to_object(_calibrate(job, [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]))
+    content = _calibrate(job, [tf.lite.OpsSet.TFLITE_BUILTINS_INT8])
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
     graph = model.subgraphs[0]
-    _set_range(graph.tensors[graph.inputs[0]], job.grid.range)
-    logits = graph.tensors[graph.outputs[0]]
-    seen = Range(float(logits.quantization.min[0]), float(logits.quantization.max[0]))
-    _set_range(logits, widened(seen, OUTPUT_MARGIN))
-    content = flatbuffer_utils.convert_object_to_bytearray(model)
-    return bytes(mlir_quantize(bytes(content), input_data_type=tf.uint8, output_data_type=tf.int8))
+    names = LayerNames(graph)
+    found = activation_ranges(
+        _observer(bytes(content), names, job),
+        job.recipe,
+        job.grid,
+        pixels=[names.of(graph.inputs[0])],
+        output=names.of(graph.outputs[0]),
+        layer_of=names.stored,
+    )
+    for index, tensor in enumerate(graph.tensors):
+        if names.of(index) in found and tensor.quantization is not None and tensor.quantization.min is not None:
+            _set_range(tensor, found[names.of(index)])
+    kept = names.nodes_of(job.recipe.float_layers)
+    return bytes(
+        mlir_quantize(
+            bytes(flatbuffer_utils.convert_object_to_bytearray(model)),
+            input_data_type=tf.uint8,
+            output_data_type=tf.float32 if names.of(graph.outputs[0]) in kept else tf.int8,
+            denylisted_nodes=kept,
+        )
+    )
+
+
+class LayerNames:
+    """Which Keras layer the tensors of a float TFLite graph come from.
+
+    An operation goes by its output's name; the last one, whose output the converter names anew, by its constants'.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self._tensors = [tensor.name.decode() for tensor in graph.tensors]
+        self._outputs = [operator.outputs[0] for operator in graph.operators]
+        computed = self.computed
+        self._constants = {
+            operator.outputs[0]: [index for index in operator.inputs if index >= 0 and index not in computed]
+            for operator in graph.operators
+        }
+        readers: dict[int, set[str]] = {}
+        for operator in graph.operators:
+            for index in operator.inputs:
+                readers.setdefault(index, set()).add(self._first(operator.outputs[0]))
+        self._stored = {
+            self._tensors[index]: self._first(index)
+            for index in self._outputs
+            if readers.get(index, set()) != {self._first(index)}
+        }
+
+    def of(self, index: int) -> str:
+        """The name of a tensor."""
+        return self._tensors[index]
+
+    @property
+    def computed(self) -> frozenset[int]:
+        """The tensors that the graph computes."""
+        return frozenset(self._outputs)
+
+    def stored(self, tensor: str) -> str | None:
+        """The scope of the layer whose output this tensor is; None for one inside a layer."""
+        return self._stored.get(tensor) or None
+
+    def nodes_of(self, layers: Collection[str]) -> list[str]:
+        """Names of the operations that compute these layers.
+
+        Raises
+        ------
+        UnsupportedError
+            A layer has no operation: the converter has made it part of another.
+        """
+        wanted = {scope_of(layer): layer for layer in layers}
+        nodes = {
+            self._tensors[index]: found
+            for index in self._outputs
+            if (found := set(self._layers(index)) & wanted.keys())
+        }
+        missing = wanted.keys() - set().union(*nodes.values())
+        if missing:
+            layer = wanted[min(missing)]
+            raise UnsupportedError(f"TFLite has no operation of its own for {layer!r}, so it cannot stay in float")
+        return list(nodes)
+
+    def _first(self, index: int) -> str:
+        return next(iter(self._layers(index)), "")
+
+    def _layers(self, index: int) -> tuple[str, ...]:
+        """Scopes of the layers that an operation computes, by the tensor that it gives."""
+        named = layers_in(self._tensors[index])
+        return named or layers_in(";".join(self._tensors[constant] for constant in self._constants.get(index, ())))
+
+
+def _observer(content: bytes, names: LayerNames, job: Job) -> Batches:
+    """Runs the float model over the calibration images, and yields every float activation."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=content,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    (image,) = interpreter.get_input_details()
+    activations = [
+        detail["index"]
+        for detail in interpreter.get_tensor_details()
+        if detail["index"] in names.computed and detail["dtype"] is np.float32
+    ]
+
+    def run() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+        for values in job.calibration_values():
+            interpreter.set_tensor(image["index"], values)
+            interpreter.invoke()
+            yield {names.of(index): interpreter.get_tensor(index) for index in activations}
+
+    return run
 
 
 def _convert_int16x8(job: Job) -> bytes:
@@ -94,7 +209,7 @@ def _convert_int16x8(job: Job) -> bytes:
 
     @tf.function(input_signature=[tf.TensorSpec(job.input_shape, tf.uint8, name=job.input_name)])
     def serve(image: Any) -> Any:
-        return job.network((tf.cast(image, tf.float32) - grid.zero_point) * grid.scale, training=False)
+        return run_in_scopes(job.network, (tf.cast(image, tf.float32) - grid.zero_point) * grid.scale)
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(serve)])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -108,20 +223,23 @@ def _set_range(tensor: Any, range_: Range) -> None:
 
 
 def _with_names(content: bytes, job: Job) -> bytes:
-    """The model with its input and output named as in the other formats."""
+    """The model with its input and output named as in the other formats, and shorter names between them."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     graph = model.subgraphs[0]
+    for tensor in graph.tensors:
+        is_constant = model.buffers[tensor.buffer].data is not None
+        tensor.name = None if is_constant else shortened(tensor.name.decode()).encode()
     graph.tensors[graph.inputs[0]].name = job.input_name.encode()
     graph.tensors[graph.outputs[0]].name = job.output_name.encode()
     for signature in model.signatureDefs or []:
         signature.inputs[0].name, signature.outputs[0].name = job.input_name.encode(), job.output_name.encode()
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return serialize_tflite(model)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """TensorFlow's remarks on its own conversion are not the user's concern."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]

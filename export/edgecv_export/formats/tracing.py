@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgecv_export.formats.job import Job
+from edgecv_export.formats.layer_names import scope_of
+from edgecv_export.quantize.graph import Graph
 
 
 def trace_float(job: Job) -> Any:
@@ -13,7 +15,7 @@ def trace_float(job: Job) -> Any:
 
     @tf.function(input_signature=[tf.TensorSpec(job.input_shape, tf.uint8, name=job.input_name)])
     def serve(image: Any) -> Any:
-        return job.network(job.normalize(tf.cast(image, tf.float32)), training=False)
+        return run_in_scopes(job.network, job.normalize(tf.cast(image, tf.float32)))
 
     return serve
 
@@ -24,9 +26,23 @@ def trace_integer(job: Job) -> Any:
 
     @tf.function(input_signature=[tf.TensorSpec(job.input_shape, tf.float32, name=job.input_name)])
     def serve(image: Any) -> Any:
-        return job.network(image, training=False)
+        return run_in_scopes(job.network, image)
 
     return serve
+
+
+def run_in_scopes(network: Any, values: Any) -> Any:
+    """The network's output, each layer computed under a scope of its name, which the artefact's names carry along."""
+    import keras
+    import tensorflow as tf
+
+    graph = Graph(network)
+    tensors = {graph.inputs[0]: values}
+    for step in graph.steps:
+        with tf.name_scope(f"{scope_of(step.layer.name)}/"):  # with a slash: as it is, even where it was used before
+            outputs = keras.tree.flatten(step.call(tensors))
+        tensors |= zip(step.outputs, outputs, strict=True)
+    return tensors[graph.outputs[0]]
 
 
 def freeze(function: Any) -> Any:

@@ -65,10 +65,21 @@ def quantize_weights(kernel: FloatArray, channel_axes: tuple[int, ...]) -> Float
     -------
     array of the same shape, float32
     """
+    scale = weight_scale(kernel, channel_axes)
+    return (np.rint(kernel / scale) * scale).astype(np.float32)
+
+
+def weight_scale(kernel: FloatArray, channel_axes: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """The distance of two int8 levels in each output channel: the largest magnitude over 127, 1 for a zero channel.
+
+    Returns
+    -------
+    array of the kernel's rank, float64
+        With size 1 along all other axes.
+    """
     other_axes = tuple(axis for axis in range(kernel.ndim) if axis not in channel_axes)
     largest = np.abs(kernel).max(axis=other_axes, keepdims=True)
-    scale = np.where(largest > 0, largest / WEIGHT_LEVELS, 1.0).astype(np.float64)
-    return (np.rint(kernel / scale) * scale).astype(np.float32)
+    return np.where(largest > 0, largest / WEIGHT_LEVELS, 1.0).astype(np.float64)
 
 
 def half(values: FloatArray) -> FloatArray:

@@ -2,7 +2,8 @@
 
 Rounding a kernel and its input moves the mean of a layer's output. Layer by layer, in the order of computation, the
 quantized network is run beside the float one on the calibration images, and the difference of the channel means
-goes into the bias: a later layer sees the earlier ones already corrected.
+goes into the bias: a later layer sees the earlier ones already corrected. In the same pass, weights can be rounded so
+that their layer makes up for the noise before it, not only for the mean.
 
 References
 ----------
@@ -13,60 +14,45 @@ appendix D (empirical bias correction).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from edgecv_export.quantize.affine import FloatArray, Range, half, quantize_weights
+from edgecv_export.quantize.adaround import can_learn, learned_kernel
+from edgecv_export.quantize.affine import FloatArray, Range, quantize_weights
 from edgecv_export.quantize.graph import Graph, Step
 from edgecv_export.quantize.kernels import activation_name, bias_of, channel_axes, has_kernel, kernel_of
-from edgecv_export.quantize.ranges import mse_range
 from edgecv_export.quantize.rebuild import copy_layer, rebuild_model
+from edgecv_export.quantize.rounding import FLOAT16, INT8, INT8_WEIGHTS, Rounding
+from edgecv_export.quantize.simulate import (
+    StoredTensors,
+    as_array,
+    as_tensor,
+    check_names,
+    flat,
+    rounded,
+    stored_ranges,
+)
+from edgecv_runtime.errors import UnsupportedError
 from edgecv_runtime.progress import Progress
 
-_SAMPLE = 200_000  # values of a tensor that its range is estimated from
-
-# Layers that hand values on, or whose output the converters give the range of their input.
-_TRANSPARENT = frozenset(
-    {
-        "Reshape", "Flatten", "Permute", "Dropout", "SpatialDropout2D", "Identity", "MaxPooling1D", "MaxPooling2D",
-        "MaxPooling3D", "GlobalMaxPooling2D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Cropping2D",
-        "UpSampling2D", "InputLayer",
-    }
-)  # fmt: skip
-
-# Activations that every format computes inside the layer before them.
-_FUSED = frozenset({"ReLU", "Activation", "LeakyReLU", "BatchNormalization"})
-
-
-@dataclass(frozen=True)
-class Rounding:
-    """What an artefact rounds.
-
-    Attributes
-    ----------
-    kernel : callable
-        ``kernel(values, channel_axes)`` gives the values as the artefact stores them.
-    bias : callable
-        The same for a bias.
-    activations : bool
-        Whether activations are rounded to 256 levels.
-    """
-
-    kernel: Callable[[FloatArray, tuple[int, ...]], FloatArray]
-    bias: Callable[[FloatArray], FloatArray]
-    activations: bool
-
-
-INT8 = Rounding(quantize_weights, lambda bias: bias, activations=True)
-INT8_WEIGHTS = Rounding(quantize_weights, lambda bias: bias, activations=False)
-FLOAT16 = Rounding(lambda kernel, _: half(kernel), half, activations=False)
+__all__ = ["FLOAT16", "INT8", "INT8_WEIGHTS", "Rounding", "learnable_layers", "round_and_correct"]
 
 
 def round_and_correct(
-    model: Any, images: FloatArray, rounded_images: FloatArray, rounding: Rounding, *, seed: int = 0
+    model: Any,
+    images: FloatArray,
+    rounded_images: FloatArray,
+    rounding: Rounding,
+    *,
+    estimator: str = "minmax",
+    adaround: Collection[str] = (),
+    float_layers: Collection[str] = (),
+    widen: float = 1.0,
+    ranges: Mapping[str, Range] | None = None,
+    correct: bool = True,
+    seed: int = 0,
 ) -> Any:
     """A copy of a batch-norm-folded model with rounded kernels and corrected biases.
 
@@ -79,20 +65,50 @@ def round_and_correct(
     rounded_images : (N, ...) float32
         The same images as the artefact's input holds them.
     rounding : Rounding
+    estimator : str
+        How the ranges of the simulated activations are found, one of `ESTIMATORS`.
+    adaround : collection of str
+        Layers whose weights are rounded up or down as their output calls for (`learnable_layers` lists the possible
+        ones; others round to nearest).
+    float_layers : collection of str
+        Layers that keep their kernel, and an output that is not rounded.
+    widen : float
+        Factor to the width of every simulated activation range, a stress that stands for fewer bits.
+    ranges : mapping of str to Range, optional
+        Ranges to take instead of estimated ones, by layer name.
+    correct : bool
+        Whether biases are corrected.
     seed : int
-        For the sample that activation ranges are estimated from.
+        For the positions at which a convolution is looked at.
 
     Returns
     -------
     keras.Model
         A float model; rounding its kernels again gives them back unchanged.
+
+    Raises
+    ------
+    InputError
+        A name that no layer has, an unknown estimator, or a widening that is not above zero.
+    UnsupportedError
+        Learned rounding is asked for where weights are not int8.
     """
     graph = Graph(model)
-    kernel_steps = [step for step in graph.steps if has_kernel(step.layer) and graph.calls(step.layer) == 1]
-    copies = {id(step.layer): _with_bias(step.layer) for step in kernel_steps}
-    for copy in copies.values():
-        copy.set_weights([rounding.kernel(kernel_of(copy), channel_axes(copy)), bias_of(copy)])
-    _correct_biases(graph, copies, images, rounded_images, rounding, np.random.default_rng(seed))
+    for argument, names in (("adaround", adaround), ("float_layers", float_layers)):
+        check_names(graph, names, argument)
+    if adaround and rounding.kernel is not quantize_weights:
+        raise UnsupportedError("rounding is learned for int8 weights only: leave adaround empty for float16")
+    stored: dict[int, Range] = {}
+    if rounding.activations:
+        found = stored_ranges(model, images, estimator=estimator, widen=widen, ranges=ranges, float_layers=float_layers)
+        stored = {tensor: found[name] for tensor, name in StoredTensors(graph, float_layers).names.items()}
+    copies = {
+        id(step.layer): _with_bias(step.layer)
+        for step in _kernel_steps(graph)
+        if step.layer.name not in float_layers or correct
+    }
+    rounder = _Rounder(rounding, frozenset(adaround), frozenset(float_layers), correct, np.random.default_rng(seed))
+    _run_both(graph, copies, images, rounded_images, stored, rounder)
 
     def rebuild(step: Step) -> Any:
         if id(step.layer) not in copies:
@@ -102,33 +118,73 @@ def round_and_correct(
     return rebuild_model(graph, rebuild)
 
 
-def _correct_biases(
+def learnable_layers(model: Any) -> tuple[str, ...]:
+    """Names of the layers of a functional model whose rounding can be learned, in order of computation."""
+    return tuple(step.layer.name for step in _kernel_steps(Graph(model)) if can_learn(step.layer))
+
+
+class _Rounder:
+    """Rounds one layer after the other."""
+
+    def __init__(
+        self,
+        rounding: Rounding,
+        learned: frozenset[str],
+        float_layers: frozenset[str],
+        correct: bool,
+        generator: np.random.Generator,
+    ) -> None:
+        self.rounding = rounding
+        self.learned = learned
+        self.float_layers = float_layers
+        self.correct = correct
+        self.generator = generator
+
+    def round_kernel(self, layer: Any, inputs: Any, other_inputs: Any) -> None:
+        """Put a layer's kernel on its grid, knowing what it is given in the float and in the rounded network."""
+        if layer.name in self.float_layers:
+            return
+        if layer.name in self.learned and can_learn(layer):
+            centred = self.correct and activation_name(layer) == "linear"
+            kernel = learned_kernel(layer, as_array(inputs), as_array(other_inputs), self.generator, centred=centred)
+        else:
+            kernel = self.rounding.kernel(kernel_of(layer), channel_axes(layer))
+        layer.set_weights([kernel, self.rounding.bias(bias_of(layer))])
+
+    def correct_bias(self, layer: Any, wanted: Any, got: Any) -> bool:
+        """Add what a layer's output lacks in the mean to its bias; whether there was anything to do."""
+        if not self.correct or activation_name(layer) != "linear":
+            return False
+        difference = as_array(wanted - got)
+        shift = difference.mean(axis=tuple(range(difference.ndim - 1)), dtype=np.float64).astype(np.float32)
+        layer.set_weights([kernel_of(layer), self.rounding.bias(bias_of(layer) + shift)])
+        return True
+
+
+def _run_both(
     graph: Graph,
-    rounded: dict[int, Any],
+    copies: Mapping[int, Any],
     images: FloatArray,
     rounded_images: FloatArray,
-    rounding: Rounding,
-    generator: np.random.Generator,
+    stored: Mapping[int, Range],
+    rounder: _Rounder,
 ) -> None:
-    """Run both networks side by side, one layer at a time, and correct the rounded layers' biases."""
-    from keras import ops
-
+    """Run both networks side by side, one layer at a time, and round the copies on the way."""
     pending = Counter(tensor for step in graph.steps for tensor in step.inputs)
-    values = {graph.inputs[0]: ops.convert_to_tensor(images)}
-    others = {graph.inputs[0]: ops.convert_to_tensor(rounded_images)}
-    with Progress(len(graph.steps), "correcting biases", "layers") as bar:
+    values = {graph.inputs[0]: as_tensor(images)}
+    others = {graph.inputs[0]: as_tensor(rounded_images)}
+    with Progress(len(graph.steps), "rounding weights", "layers") as bar:
         for step in graph.steps:
-            outputs = _flat(step.call(values))
-            layer = rounded.get(id(step.layer), step.layer)
-            other_outputs = _flat(step.call_with(layer, others))
+            outputs = flat(step.call(values))
+            layer = copies.get(id(step.layer), step.layer)
             if layer is not step.layer:
-                shift = _mean_shift(layer, outputs[0], other_outputs[0])
-                layer.set_weights([kernel_of(layer), rounding.bias(bias_of(layer) + shift)])
-                other_outputs = _flat(step.call_with(layer, others))
+                rounder.round_kernel(layer, values[step.inputs[0]], others[step.inputs[0]])
+            other_outputs = flat(step.call_with(layer, others))
+            if layer is not step.layer and rounder.correct_bias(layer, outputs[0], other_outputs[0]):
+                other_outputs = flat(step.call_with(layer, others))
             for tensor, value, other in zip(step.outputs, outputs, other_outputs, strict=True):
                 values[tensor] = value
-                is_rounded = rounding.activations and _is_stored(graph, step, tensor)
-                others[tensor] = _rounded(value, other, generator) if is_rounded else other
+                others[tensor] = rounded(other, stored[tensor]) if tensor in stored else other
             for tensor in step.inputs:
                 pending[tensor] -= 1
                 if not pending[tensor] and tensor not in graph.outputs:
@@ -137,38 +193,9 @@ def _correct_biases(
             bar.advance()
 
 
-def _mean_shift(layer: Any, wanted: Any, got: Any) -> FloatArray:
-    """(channels,) what the bias lacks; zero where a non-linear activation stands between it and the output."""
-    from keras import ops
-
-    if activation_name(layer) != "linear":
-        return np.zeros_like(bias_of(layer))
-    difference = ops.convert_to_numpy(wanted - got)
-    shift: FloatArray = difference.mean(axis=tuple(range(difference.ndim - 1)), dtype=np.float64).astype(np.float32)
-    return shift
-
-
-def _is_stored(graph: Graph, step: Step, tensor: int) -> bool:
-    """Whether the artefacts hold this tensor in 8 bits with a range of its own."""
-    follower = graph.only_consumer(tensor)
-    fused = follower is not None and type(follower.layer).__name__ in _FUSED
-    return not (type(step.layer).__name__ in _TRANSPARENT or fused or tensor in graph.outputs)
-
-
-def _rounded(value: Any, other: Any, generator: np.random.Generator) -> Any:
-    """A tensor of the rounded network on the 256 levels that the float network's values call for."""
-    from keras import ops
-
-    range_ = _range_of(ops.convert_to_numpy(value), generator)
-    return ops.convert_to_tensor(range_.fake_quantize(ops.convert_to_numpy(other)))
-
-
-def _range_of(values: FloatArray, generator: np.random.Generator) -> Range:
-    flat = values.reshape(-1)
-    if flat.size > _SAMPLE:
-        extremes = np.array([flat.min(), flat.max()], np.float32)
-        flat = np.concatenate([generator.choice(flat, _SAMPLE, replace=False, shuffle=False), extremes])
-    return mse_range(flat)
+def _kernel_steps(graph: Graph) -> list[Step]:
+    """The steps whose layer has a kernel of its own: not shared between calls."""
+    return [step for step in graph.steps if has_kernel(step.layer) and graph.calls(step.layer) == 1]
 
 
 def _with_bias(layer: Any) -> Any:
@@ -177,9 +204,3 @@ def _with_bias(layer: Any) -> Any:
     copy.build(layer.input.shape)
     copy.set_weights([kernel_of(layer), bias_of(layer)])
     return copy
-
-
-def _flat(outputs: Any) -> list[Any]:
-    import keras
-
-    return keras.tree.flatten(outputs)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import count
 from typing import Any
 
 from edgecv_export.quantize.graph import Graph, Step, bare, functional
@@ -40,7 +41,7 @@ def inline(model: Any) -> Any:
     """The model with every nested functional model replaced by a copy of its layers.
 
     A backbone used as one layer of a larger model hides its layers from the transforms; laid open, they are found.
-    Without a nested model, the argument itself.
+    Layers of two nested models that share a name are numbered. Without a nested model, the argument itself.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def _opened(layer: Any, copies: dict[int, Any]) -> Callable[..., Any]:
 
     if not isinstance(layer, keras.Model):
         if id(layer) not in copies:
-            copies[id(layer)] = copy_layer(layer)
+            copies[id(layer)] = _copy_under_free_name(layer, {copy.name for copy in copies.values()})
         copied: Callable[..., Any] = copies[id(layer)]
         return copied
     graph = Graph(layer)
@@ -75,3 +76,8 @@ def _opened(layer: Any, copies: dict[int, Any]) -> Callable[..., Any]:
         return bare([values[tensor] for tensor in graph.outputs])
 
     return call
+
+
+def _copy_under_free_name(layer: Any, taken: Collection[str]) -> Any:
+    name = next(name for name in (layer.name, *(f"{layer.name}_{index}" for index in count(1))) if name not in taken)
+    return copy_layer(layer) if name == layer.name else copy_layer(layer, name=name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,16 @@ import numpy.typing as npt
 from edgecv.models.registry import Preprocessing
 from edgecv_export.formats.job import INPUT_NAME
 from edgecv_export.plan import Plan
+from edgecv_export.quantize.recipe import Recipe
 from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.errors import UnsupportedError
 from edgecv_runtime.manifest import InputSpec
 from edgecv_runtime.preprocess import preprocess
 from edgecv_runtime.results import Classification
+
+if TYPE_CHECKING:
+    from edgecv_export.advice import Advice
+    from edgecv_export.training import TrainingPictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +62,7 @@ class Source(ABC):
         """(N, classes) float32: the model's answers to images that have its input size."""
 
     @abstractmethod
-    def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Artefact:
+    def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe | None = None) -> Artefact:
         """Make the artefact.
 
         Parameters
@@ -64,6 +70,8 @@ class Source(ABC):
         plan : Plan
         pixels : (N, H, W, C) uint8
             Calibration images at the input's size.
+        recipe : Recipe, optional
+            How an integer artefact is made.
 
         Raises
         ------
@@ -78,6 +86,49 @@ class Source(ABC):
     @abstractmethod
     def cost(self) -> dict[str, int | None]:
         """``parameters`` and ``macs``, None where it is not known."""
+
+    # -- what a search may ask for; a source without layers of its own has none of it ---------------------------------
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it can be trained for quantization."""
+        return False
+
+    @property
+    def equalizable(self) -> bool:
+        """Whether equalization would change anything."""
+        return False
+
+    def sensitivities(self, pixels: npt.NDArray[np.uint8], recipe: Recipe) -> dict[str, float]:
+        """What quantizing one layer alone costs at the output, by the layer's name, most sensitive first."""
+        return {}
+
+    def train(self, training: TrainingPictures, pixels: npt.NDArray[np.uint8], seed: int) -> tuple[Recipe, str]:
+        """Train for quantization; the recipe of the trained network, and a remark on the training.
+
+        Raises
+        ------
+        UnsupportedError
+            It cannot be trained.
+        """
+        raise UnsupportedError("only a Keras model can be trained for quantization")
+
+    def advice(self, plan: Plan) -> Sequence[Advice]:
+        """What is known to cost accuracy in this network, before anything is measured."""
+        return ()
+
+    def layer_report(
+        self,
+        plan: Plan,
+        artefact: Artefact,
+        pixels: npt.NDArray[np.uint8],
+        recipe: Recipe,
+        sensitivities: Mapping[str, float] | None,
+    ) -> list[dict[str, Any]]:
+        """Each layer of an integer artefact against the float network; empty for other precisions."""
+        return []
+
+    # -- pictures ----------------------------------------------------------------------------------------------------
 
     @property
     def input_spec(self) -> InputSpec:

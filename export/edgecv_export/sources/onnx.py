@@ -19,6 +19,7 @@ from edgecv_export.formats import onnx as onnx_format
 from edgecv_export.formats import openvino as openvino_format
 from edgecv_export.formats.job import INPUT_NAME, InputGrid, grid_of
 from edgecv_export.plan import Plan
+from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.sources.base import Source
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends import Backend, open_backend
@@ -97,13 +98,13 @@ class OnnxSource(Source):
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
         return np.concatenate([self._backend.infer([value[None]])[0].reshape(1, -1) for value in values])
 
-    def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Artefact:
+    def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe | None = None) -> Artefact:
         if plan.format == "tflite":
             raise UnsupportedError(
                 "TFLite cannot be made from ONNX; use --format onnx or openvino, or export from Keras"
             )
         with onnx_format.quiet():
-            model = self._converted(Plan("onnx", self._inner_precision(plan)), pixels)
+            model = self._converted(Plan("onnx", self._inner_precision(plan)), pixels, recipe)
             if plan.format == "openvino":
                 return openvino_format.from_onnx(model.SerializeToString(), half=plan.precision == "fp16")
         return Artefact("onnx", bytes(model.SerializeToString()))
@@ -118,13 +119,13 @@ class OnnxSource(Source):
         # OpenVINO stores float16 weights itself.
         return "fp32" if plan.format == "openvino" and plan.precision == "fp16" else plan.precision
 
-    def _converted(self, plan: Plan, pixels: npt.NDArray[np.uint8]) -> Any:
+    def _converted(self, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe | None) -> Any:
         mean, std = self.preprocessing.mean, self.preprocessing.std
-        if plan.precision == "int8":
+        if plan.integer:
             grid = grid_of(mean, std)
             model = self._behind_pixels(np.float32, *((), ()) if grid is not None else (mean, std))
             grid = grid or InputGrid(1.0, 0)
-            return onnx_format.quantize_graph(model, grid, [grid.to_real(image[None]) for image in pixels])
+            return onnx_format.quantize_graph(model, grid, [grid.to_real(image[None]) for image in pixels], recipe)
         model = self._behind_pixels(np.uint8, mean, std)
         if plan.precision == "fp16":
             return onnx_format.to_half(model)

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.artefact import Artefact
-from edgecv_runtime.errors import BackendError
+from edgecv_runtime.errors import BackendError, UnsupportedError
 from edgecv_runtime.manifest import Manifest, TensorSpec
+
+KERNELS = ("auto", "fast", "precise")
 
 _dtype = functools.cache(np.dtype)  # parsing the name anew at every inference costs microseconds
 
@@ -24,9 +26,9 @@ _dtype = functools.cache(np.dtype)  # parsing the name anew at every inference c
 class Backend(ABC):
     """One loaded model in one inference library.
 
-    A driver must set the four class attributes, `inputs` and `outputs`, and implement `__init__`, `infer` and
-    `close`. It imports its library inside `__init__`, never at the top of its module. `infer` calls `check_inputs`
-    first.
+    A driver must set the five class attributes, `inputs`, `outputs` and `kernels`, and implement `__init__`, `infer`
+    and `close`. It imports its library inside `__init__`, never at the top of its module. `infer` calls
+    `check_inputs` first. A driver with two sets of kernels says in `auto_kernels` which one suits this CPU.
 
     Parameters
     ----------
@@ -38,13 +40,16 @@ class Backend(ABC):
         The library's own name for where to run. None: the CPU.
     threads : int or None
         Threads for one inference. None: every core this process may use.
+    kernels : {"auto", "fast", "precise"}
+        Which kernels to compute with. ``"fast"`` are the quickest; on some CPUs their 8-bit sums saturate.
+        ``"precise"`` are exact there too. ``"auto"``: as `auto_kernels` says.
 
     Raises
     ------
     MissingPackageError
         The library is not installed.
     UnsupportedError
-        The library cannot run there.
+        The library cannot run there, or has no such kernels.
     BackendError
         The library refuses the model.
 
@@ -52,15 +57,19 @@ class Backend(ABC):
     ----------
     inputs, outputs : tuple of TensorSpec
         As the library reports them, in its own order.
+    kernels : str
+        The kernels in use: ``"fast"`` or ``"precise"``.
     """
 
     name: ClassVar[str]
     formats: ClassVar[tuple[str, ...]]
     package: ClassVar[str]  # the import name of the library
     install: ClassVar[str]  # the requirement to install
+    kernel_sets: ClassVar[tuple[str, ...]]  # "fast", "precise" or both, as there are on the CPU
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    kernels: str
 
     @abstractmethod
     def __init__(
@@ -70,6 +79,7 @@ class Backend(ABC):
         manifest: Manifest | None = None,
         device: str | None = None,
         threads: int | None = None,
+        kernels: str = "auto",
     ) -> None: ...
 
     @abstractmethod
@@ -95,6 +105,32 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the library's resources. Calling it again does nothing."""
+
+    @classmethod
+    def auto_kernels(cls, manifest: Manifest | None) -> str:
+        """The set that ``"auto"`` means on this machine's CPU."""
+        return cls.kernel_sets[0]
+
+    @classmethod
+    def choose_kernels(cls, kernels: str, manifest: Manifest | None, device: str | None) -> str:
+        """The set to use for a request; only the CPU has a choice.
+
+        Raises
+        ------
+        UnsupportedError
+            There is no such set.
+        """
+        on_cpu = device in (None, "CPU")
+        if kernels == "auto":
+            return cls.auto_kernels(manifest) if on_cpu else "fast"
+        there = cls.kernel_sets if on_cpu else ("fast",)
+        if kernels not in there:
+            place = "" if on_cpu else f" on device {device!r}"
+            raise UnsupportedError(
+                f"back end {cls.name!r} has {' and '.join(there)} kernels{place}; received kernels {kernels!r}: "
+                "leave it at 'auto'"
+            )
+        return kernels
 
     def check_inputs(self, inputs: Sequence[npt.NDArray[Any]]) -> None:
         """Refuse what does not fit `inputs`, alike in every library: OpenVINO would cast a wrong dtype silently.
@@ -144,6 +180,12 @@ class Backend(ABC):
             # Some vendors ship the package in a distribution of another name (onnxruntime-gpu): once it is loaded,
             # it can be asked.
             return str(getattr(sys.modules.get(cls.package), "__version__", "unknown"))
+
+    def _state(self, threads: int, requested: str) -> str:
+        """Threads and kernels for `note`; the reason where the choice was made here."""
+        counted = f"{threads} thread{'s' if threads > 1 else ''}"
+        forced = requested == "auto" and self.kernels == "precise" and "fast" in self.kernel_sets
+        return f"{counted}, " + ("precise int8 kernels: this CPU has no VNNI" if forced else f"{self.kernels} kernels")
 
     def __enter__(self) -> Backend:
         return self

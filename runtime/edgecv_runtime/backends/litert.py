@@ -17,12 +17,17 @@ from edgecv_runtime.manifest import Manifest, Quantization, TensorSpec
 
 
 class LiteRTBackend(Backend):
-    """CPU inference through the LiteRT interpreter and its XNNPACK kernels."""
+    """CPU inference through the LiteRT interpreter and its XNNPACK kernels.
+
+    It has one set of kernels, and they are precise: 8-bit products are added in 32 bits on every CPU, and float models
+    run in float32. ``kernels="precise"`` is therefore what one gets anyway, and ``"fast"`` is refused.
+    """
 
     name: ClassVar[str] = "litert"
     formats: ClassVar[tuple[str, ...]] = ("tflite",)
     package: ClassVar[str] = "ai_edge_litert"
     install: ClassVar[str] = "edgecv-runtime[litert]"
+    kernel_sets: ClassVar[tuple[str, ...]] = ("precise",)
     _module: ClassVar[str] = "ai_edge_litert.interpreter"
 
     def __init__(
@@ -32,9 +37,11 @@ class LiteRTBackend(Backend):
         manifest: Manifest | None = None,
         device: str | None = None,
         threads: int | None = None,
+        kernels: str = "auto",
     ) -> None:
         if device not in (None, "CPU"):
             raise UnsupportedError(f"back end {self.name!r} runs on device 'CPU'; received {device!r}")
+        self.kernels = self.choose_kernels(kernels, manifest, device)
         library = require(self._module, install=self.install, purpose=f"back end {self.name!r}")
         self._threads = threads or cpu.available_cores()
         try:
@@ -65,7 +72,7 @@ class LiteRTBackend(Backend):
 
     @property
     def note(self) -> str:
-        return f"{self._threads} thread{'s' if self._threads > 1 else ''}"
+        return self._state(self._threads, self.kernels)
 
 
 def _one_line(error: BaseException) -> str:

@@ -26,6 +26,7 @@ class MockBackend(Backend):
     formats: ClassVar[tuple[str, ...]] = FORMATS
     package: ClassVar[str] = "numpy"
     install: ClassVar[str] = "edgecv-runtime"
+    kernel_sets: ClassVar[tuple[str, ...]] = ("fast", "precise")  # taken, so that an application can ask; no effect
 
     def __init__(
         self,
@@ -34,11 +35,13 @@ class MockBackend(Backend):
         manifest: Manifest | None = None,
         device: str | None = None,
         threads: int | None = None,
+        kernels: str = "auto",
     ) -> None:
         if manifest is None:
             raise BackendError("the mock back end needs a manifest to know the shapes; this artefact carries none")
         if device not in (None, "CPU"):
             raise UnsupportedError(f"back end 'mock' runs on device 'CPU'; received {device!r}")
+        self.kernels = self.choose_kernels(kernels, manifest, device)
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self._closed = False
 

@@ -13,9 +13,7 @@ from edgecv_runtime._require import require
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends.base import Backend
 from edgecv_runtime.errors import BackendError, UnsupportedError
-from edgecv_runtime.manifest import Manifest, TensorSpec
-
-_INTEGER_PRECISIONS = ("int8", "int16x8", "mixed")
+from edgecv_runtime.manifest import INTEGER_PRECISIONS, Manifest, TensorSpec
 
 
 class OpenVINOBackend(Backend):
@@ -23,14 +21,16 @@ class OpenVINOBackend(Backend):
 
     Three of OpenVINO's defaults change answers from one CPU to the next, and are set here: float models would run
     in bfloat16 or float16 where the CPU has it; compressed weights would quantize activations on the fly; and integer
-    models saturate on x86 without VNNI, where the low-precision transformations are therefore left out (int8 then
-    saves size, not time).
+    models saturate on x86 without VNNI. The first two are switched off always. The third is what the precise kernels
+    are for: without the low-precision transformations (``LP_TRANSFORMS_MODE``) integer models are computed in float32
+    (int8 then saves size, not time). ``"auto"`` takes them for integer models on such a CPU.
     """
 
     name: ClassVar[str] = "openvino"
     formats: ClassVar[tuple[str, ...]] = ("openvino", "onnx")
     package: ClassVar[str] = "openvino"
     install: ClassVar[str] = "edgecv-runtime[openvino]"
+    kernel_sets: ClassVar[tuple[str, ...]] = ("fast", "precise")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class OpenVINOBackend(Backend):
         manifest: Manifest | None = None,
         device: str | None = None,
         threads: int | None = None,
+        kernels: str = "auto",
     ) -> None:
         openvino = require("openvino", install=self.install, purpose=f"back end {self.name!r}")
         core = openvino.Core()
@@ -48,14 +49,13 @@ class OpenVINOBackend(Backend):
                 f"OpenVINO finds {', '.join(core.available_devices)} here; received device {device!r}"
             )
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        self._threads = threads or cpu.available_cores()
-        integer = manifest is not None and manifest.precision in _INTEGER_PRECISIONS
-        self._precise = device == "CPU" and integer and cpu.saturates_int8()
+        self._threads, self._requested = threads or cpu.available_cores(), kernels
+        self.kernels = self.choose_kernels(kernels, manifest, device)
         if device == "CPU":
             config |= {"INFERENCE_NUM_THREADS": self._threads, "INFERENCE_PRECISION_HINT": "f32"}
             # Compressed weights would otherwise bring 8-bit activations along, group by group.
             config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
-        if self._precise:
+        if self.kernels == "precise":
             config["LP_TRANSFORMS_MODE"] = "NO"
         try:
             model = _read(core, openvino, artefact)
@@ -66,6 +66,11 @@ class OpenVINOBackend(Backend):
             raise BackendError(f"openvino refuses the model: {_one_line(error)}") from None
         self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
         self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
+
+    @classmethod
+    def auto_kernels(cls, manifest: Manifest | None) -> str:
+        integer = manifest is not None and manifest.precision in INTEGER_PRECISIONS
+        return "precise" if integer and cpu.saturates_int8() else "fast"
 
     def infer(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if self._request is None:
@@ -89,8 +94,7 @@ class OpenVINOBackend(Backend):
 
     @property
     def note(self) -> str:
-        threads = f"{self._threads} thread{'s' if self._threads > 1 else ''}"
-        return f"{threads}, precise int8 kernels: this CPU has no VNNI" if self._precise else threads
+        return self._state(self._threads, self._requested)
 
 
 def _read(core: Any, openvino: Any, artefact: Artefact) -> Any:

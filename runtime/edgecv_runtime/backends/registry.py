@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 
 from edgecv_runtime.artefact import Artefact
-from edgecv_runtime.backends.base import Backend
+from edgecv_runtime.backends.base import KERNELS, Backend
 from edgecv_runtime.errors import BackendError, InputError, MissingPackageError, UnsupportedError
 from edgecv_runtime.manifest import Manifest
 
@@ -60,37 +60,52 @@ def open_backend(
     backend: str | None = None,
     device: str | None = None,
     threads: int | None = None,
+    kernels: str = "auto",
 ) -> Backend:
     """Open an artefact with the named back end, or with the preferred one that is installed.
 
     Raises
     ------
     InputError
-        Unknown back end, or a thread count that is not in 1..1024.
+        Unknown back end or kernels, or a thread count that is not in 1..1024.
     UnsupportedError
-        The back end does not run this format.
+        The back end does not run this format, or has no such kernels.
     MissingPackageError
         No back end for this format is installed; the message names the extra.
     BackendError
         The library refuses the model.
     """
-    check_options(backend, threads)
-    driver = backend_class(backend) if backend is not None else _preferred(artefact.format)
-    if artefact.format not in driver.formats:
-        raise UnsupportedError(
-            f"back end {driver.name!r} runs {', '.join(driver.formats)}; this artefact is {artefact.format}"
-        )
-    return driver(artefact, manifest=manifest, device=device, threads=threads)
+    check_options(backend, threads, kernels)
+    driver = choose_driver(artefact.format, backend)
+    return driver(artefact, manifest=manifest, device=device, threads=threads, kernels=kernels)
 
 
-def check_options(backend: str | None, threads: int | None) -> None:
+def choose_driver(format: str, backend: str | None) -> type[Backend]:
+    """The named driver, or the preferred one that is installed; its library is not imported.
+
+    Raises
+    ------
+    UnsupportedError
+        The named one does not run this format.
+    MissingPackageError, InputError, BackendError
+        As in `open_backend`.
+    """
+    driver = backend_class(backend) if backend is not None else _preferred(format)
+    if format not in driver.formats:
+        raise UnsupportedError(f"back end {driver.name!r} runs {', '.join(driver.formats)}; this artefact is {format}")
+    return driver
+
+
+def check_options(backend: str | None, threads: int | None, kernels: str = "auto") -> None:
     """Refuse what no artefact could be opened with.
 
     Raises
     ------
     InputError
-        Unknown back end, or a thread count that is not in 1..1024.
+        Unknown back end or kernels, or a thread count that is not in 1..1024.
     """
+    if kernels not in KERNELS:
+        raise InputError(f"kernels must be one of {', '.join(KERNELS)}; received {kernels!r}")
     if backend is not None and backend not in _entry_points():
         raise InputError(f"backend must be one of {', '.join(backend_names())}; received {backend!r}")
     if threads is not None and not 1 <= threads <= _MAX_THREADS:

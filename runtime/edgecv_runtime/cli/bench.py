@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option
+from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option, backend_options
 from edgecv_runtime.cli.output import say, say_json, table
 
 
@@ -26,26 +26,23 @@ def _run(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
     from edgecv_runtime import bench
-    from edgecv_runtime.errors import UnsupportedError
     from edgecv_runtime.images import read_image
-    from edgecv_runtime.model import load
+    from edgecv_runtime.model import load, load_second
 
     paths = [options.bundle] + ([options.vs] if options.vs else [])
-    how: dict[str, Any] = {"device": options.device, "threads": options.threads}
+    how: dict[str, Any] = backend_options(options)
     with ExitStack() as stack:
-        models = [stack.enter_context(load(options.bundle, backend=options.backend, **how))]
+        models = [stack.enter_context(load(options.bundle, **how))]
         if options.vs:
-            try:
-                other = load(options.vs, backend=options.backend, **how)
-            except UnsupportedError:
-                # The back end named for the first bundle does not run the second one's format.
-                other = load(options.vs, **how)
-            models.append(stack.enter_context(other))
+            models.append(stack.enter_context(load_second(options.vs, **how)))
         backends = [model.backend.name for model in models]
         fixed = read_image(options.image) if options.image else None
         images = [bench.noise_image(model) if fixed is None else fixed for model in models]
         latencies = bench.measure_latency(models, images, options.runs)
-        starts = [bench.measure_cold_start(path, backend=b, **how) for path, b in zip(paths, backends, strict=True)]
+        starts = [
+            bench.measure_cold_start(path, **(how | {"backend": name}))
+            for path, name in zip(paths, backends, strict=True)
+        ]
         descriptions = [repr(model) for model in models]
     ratio = bench.median_ratio(latencies[0], latencies[1]) if options.vs else None
     if options.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Command:
 
 
 def add_backend_options(parser: argparse.ArgumentParser) -> None:
-    """``--backend``, ``--device`` and ``--threads``, as `edgecv_runtime.load` takes them."""
+    """``--backend``, ``--device``, ``--threads`` and ``--kernels``, as `edgecv_runtime.load` takes them."""
     parser.add_argument(
         "--backend",
         metavar="NAME",
@@ -38,6 +39,17 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", metavar="NAME", help="where to run, as the back end names it (default: CPU)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads for one inference (default: every core)")
+    parser.add_argument(
+        "--kernels",
+        metavar="SET",
+        default="auto",
+        help="auto, fast or precise: the precise ones where this CPU's fast ones would be wrong (default: auto)",
+    )
+
+
+def backend_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What was given for `add_backend_options`, as arguments of `edgecv_runtime.load`."""
+    return {name: getattr(options, name) for name in ("backend", "device", "threads", "kernels")}
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:

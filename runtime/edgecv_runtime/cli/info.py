@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, say, say_json
 from edgecv_runtime.manifest import InputSpec, TensorSpec
 
+if TYPE_CHECKING:
+    from edgecv_runtime.bundle import Bundle
+
 
 def print_bundle_info(path: str | Path, as_json: bool) -> int:
     """Print a bundle's manifest and report; returns the exit status."""
+    from edgecv_runtime import cpu
     from edgecv_runtime.bundle import Bundle
 
     bundle = Bundle(path)
     manifest = bundle.manifest
     report = bundle.report()
+    provenance = cpu.provenance(manifest.proven_on)
+    kernels = _kernels_here(bundle)
     if as_json:
-        say_json({"manifest": manifest.to_dict(), "report": report, "size": bundle.size})
+        here = {"cpu": provenance.here, "cpu_differences": list(provenance.differences), **kernels}
+        say_json({"manifest": manifest.to_dict(), "report": report, "size": bundle.size, "here": here})
         return 0
     architecture = manifest.architecture.get("name", "foreign")
     options = ", ".join(f"{key} {value}" for key, value in manifest.architecture.get("options", {}).items())
@@ -37,8 +45,28 @@ def print_bundle_info(path: str | Path, as_json: bool) -> int:
     for key in ("parameters", "macs"):
         if isinstance(report.get(key), int):
             say(f"  {key:<10} {report[key]:,}")
-    say(f"  made with  {', '.join(f'{name} {version}' for name, version in manifest.made_with.items())}")
+    versions = [f"{name} {version}" for name, version in manifest.made_with.items() if name != "cpu"]
+    say(f"  made with  {', '.join(versions)}")
+    say(f"  CPU        {provenance}")
+    if kernels["kernels"] is not None:
+        found = " (found by edgecv verify)" if kernels["remembered"] else ""
+        say(f"  kernels    {kernels['kernels']} here, on {kernels['backend']}{found}")
     return 0
+
+
+def _kernels_here(bundle: Bundle) -> dict[str, Any]:
+    """Which kernels `load` would take here, on the preferred back end; no library is imported."""
+    from edgecv_runtime.backends.registry import choose_driver
+    from edgecv_runtime.errors import BackendError, MissingPackageError
+    from edgecv_runtime.kernels import recall
+
+    try:
+        driver = choose_driver(bundle.manifest.format, None)
+    except (MissingPackageError, BackendError):
+        return {"backend": None, "kernels": None, "remembered": False}
+    remembered = recall(bundle.artefact(), driver)
+    kernels = remembered or driver.auto_kernels(bundle.manifest)
+    return {"backend": driver.name, "kernels": kernels, "remembered": remembered is not None}
 
 
 def _tensor(spec: TensorSpec) -> str:

@@ -28,6 +28,8 @@ _HOST_COMMANDS = {
     "export": "edgecv-export",
     "wrap": "edgecv-export",
     "quickstart": "edgecv-export",
+    "report": "edgecv-export",
+    "advise": "edgecv-export",
 }
 
 
@@ -123,9 +125,10 @@ def _commands(points: dict[str, importlib.metadata.EntryPoint], word: str | None
     Where one of them is asked for, only that one is loaded: the others cost time, and one of them that is broken
     must not keep this one from running.
     """
-    from edgecv_runtime.cli import bench, evaluate, info, run, verify
+    from edgecv_runtime.cli import bench, compare, evaluate, info, run, verify
 
-    commands = {command.name: command for command in (info.INFO, verify.VERIFY, evaluate.EVAL, bench.BENCH, run.RUN)}
+    own = (info.INFO, verify.VERIFY, evaluate.EVAL, compare.COMPARE, bench.BENCH, run.RUN)
+    commands = {command.name: command for command in own}
     known = {*commands, *points}
     for name in sorted(points):
         if word not in known or name == word:

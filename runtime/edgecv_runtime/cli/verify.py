@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option
+from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option, backend_options
 from edgecv_runtime.cli.output import say, say_json
 
 
@@ -17,7 +17,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from edgecv_runtime.parity import verify
 
-    verification = verify(options.bundle, backend=options.backend, device=options.device, threads=options.threads)
+    verification = verify(options.bundle, **backend_options(options))
     if options.json:
         say_json(verification.to_dict())
     else:

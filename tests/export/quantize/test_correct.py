@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgecv_export.quantize.correct import FLOAT16, INT8, INT8_WEIGHTS, Rounding, round_and_correct
+from edgecv_export.quantize.affine import Range
+from edgecv_export.quantize.correct import (
+    FLOAT16,
+    INT8,
+    INT8_WEIGHTS,
+    Rounding,
+    learnable_layers,
+    round_and_correct,
+)
 from edgecv_export.quantize.kernels import channel_axes, has_kernel, kernel_of
+from edgecv_runtime.errors import InputError, UnsupportedError
 
 
 def single(kernel: list[list[float]], bias: list[float] | None = None, activation: str = "linear") -> Any:
@@ -71,6 +80,7 @@ def test_none_behind_a_layer_as_activation() -> None:
 
 
 def test_later_layers_see_the_earlier_ones_corrected() -> None:
+    keras.utils.set_random_seed(0)
     image = keras.Input((10, 10, 3))
     x = layers.ReLU()(layers.Conv2D(8, 3)(image))
     x = layers.ReLU()(layers.DepthwiseConv2D(3, depth_multiplier=2)(x))
@@ -151,3 +161,104 @@ def test_values_are_dropped_once_nobody_needs_them() -> None:
     corrected(model, np.ones((2, 4), np.float32), INT8_WEIGHTS)
     assert len(Spy.seen) >= 40  # both networks
     assert Spy.most <= 4
+
+
+# -- learned rounding, float layers, ranges ------------------------------------------------------------------------
+
+
+def small_network() -> Any:
+    keras.utils.set_random_seed(2)
+    image = keras.Input((12, 12, 3))
+    x = layers.ReLU(6.0, name="relu_a")(layers.Conv2D(8, 3, strides=2, padding="same", name="a")(image))
+    x = layers.ReLU(6.0, name="relu_b")(layers.DepthwiseConv2D(3, padding="same", name="b")(x))
+    x = layers.ReLU(6.0, name="relu_c")(layers.Conv2D(16, 1, name="c")(x))
+    model = keras.Model(image, layers.Dense(10, name="d")(layers.GlobalAveragePooling2D()(x)))
+    generator = np.random.default_rng(0)
+    for layer in model.layers:
+        if has_kernel(layer):  # few levels for most weights, so that rounding matters
+            kernel = generator.normal(0, 1, layer.kernel.shape) ** 3
+            layer.kernel.assign(kernel / np.sqrt((kernel**2).sum() / kernel.shape[-1]))
+    return model
+
+
+def photographs(count: int) -> np.ndarray:
+    """Smooth, as pictures are."""
+    colours = np.array([[1, 1, 1], [1, 0, -1], [0.3, -0.6, 0.3]])
+    noise = np.random.default_rng(5).normal(0, 1, (count, 12, 12, 3)) @ colours
+    for axis in (1, 2):
+        noise = noise + np.roll(noise, 1, axis) + np.roll(noise, 2, axis)
+    return noise.astype(np.float32)
+
+
+def test_learned_rounding_answers_better() -> None:
+    model, inputs = small_network(), photographs(192)
+    seen, unseen = inputs[:128], inputs[128:]
+    assert learnable_layers(model) == ("a", "b", "c", "d")
+    wanted = np.asarray(model(unseen))
+    errors = []
+    for names in ((), learnable_layers(model)):
+        network = round_and_correct(model, seen, seen, INT8_WEIGHTS, adaround=names)
+        errors.append(float(np.mean((np.asarray(network(unseen)) - wanted) ** 2)))
+        for layer in network.layers:
+            if has_kernel(layer):
+                again = INT8.kernel(kernel_of(layer), channel_axes(layer))
+                np.testing.assert_allclose(again, kernel_of(layer), rtol=3e-7)
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_only_the_named_layers_learn() -> None:
+    model, inputs = small_network(), photographs(16)
+    network = round_and_correct(model, inputs, inputs, INT8, adaround=["c"])
+    nearest = round_and_correct(model, inputs, inputs, INT8)
+    for name in "abd":
+        np.testing.assert_array_equal(network.get_layer(name).kernel, nearest.get_layer(name).kernel)
+    assert np.any(kernel_of(network.get_layer("c")) != kernel_of(nearest.get_layer("c")))
+
+
+def test_learned_rounding_twice_is_the_same() -> None:
+    model, inputs = small_network(), photographs(200)  # more positions than are looked at
+    first, second = (round_and_correct(model, inputs, inputs, INT8, adaround="abcd").get_weights() for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_float_layer_keeps_its_kernel() -> None:
+    model, inputs = small_network(), photographs(16)
+    network = round_and_correct(model, inputs, inputs, INT8, float_layers=["b"])
+    np.testing.assert_array_equal(network.get_layer("b").kernel, model.get_layer("b").kernel)
+    assert np.any(kernel_of(network.get_layer("a")) != kernel_of(model.get_layer("a")))
+
+
+def test_without_correction_the_biases_stay() -> None:
+    model, inputs = small_network(), photographs(16)
+    network = round_and_correct(model, inputs, inputs, INT8, correct=False)
+    corrected_network = round_and_correct(model, inputs, inputs, INT8)
+    for name in "abcd":
+        np.testing.assert_array_equal(network.get_layer(name).bias, model.get_layer(name).bias)
+        assert np.any(network.get_layer(name).bias != corrected_network.get_layer(name).bias)
+
+
+def test_a_bias_makes_up_for_a_clipped_range() -> None:
+    # x is 0..9, mean 4.5; a range to 5 gives it mean (0+1+2+3+4+5·5) / 10 = 3.5, which the next layer's bias makes up
+    vector = keras.Input((1,))
+    x = layers.Dense(1, name="first")(vector)
+    model = keras.Model(vector, layers.Dense(1, name="second")(x))
+    model.set_weights([np.ones((1, 1)), np.zeros(1), np.ones((1, 1)), np.zeros(1)])
+    inputs = np.arange(10, dtype=np.float32)[:, None]
+    network = round_and_correct(model, inputs, inputs, INT8, ranges={"first": Range(0, 5.0)})
+    np.testing.assert_allclose(network.get_layer("second").bias, [1.0], atol=1e-5)
+    # Four times as wide as 0..9, every level is 36/255: the mean of the rounded values, by numpy
+    network = round_and_correct(model, inputs, inputs, INT8, widen=4.0)
+    level = 36 / 255
+    expected = 4.5 - float(np.mean(np.rint(inputs / level) * level))
+    np.testing.assert_allclose(network.get_layer("second").bias, [expected], atol=1e-5)
+
+
+def test_what_does_not_apply_is_refused() -> None:
+    model, inputs = small_network(), photographs(2)
+    with pytest.raises(InputError, match="adaround must name layers of .*; 'z' is none"):
+        round_and_correct(model, inputs, inputs, INT8, adaround=["z"])
+    with pytest.raises(InputError, match="float_layers must name layers"):
+        round_and_correct(model, inputs, inputs, INT8, float_layers=["z"])
+    with pytest.raises(UnsupportedError, match="learned for int8 weights only"):
+        round_and_correct(model, inputs, inputs, FLOAT16, adaround=["a"])

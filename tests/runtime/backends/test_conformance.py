@@ -235,6 +235,59 @@ def _counted(tiny: Any, prelude: str, threads: int) -> tuple[int, int]:
     return int(before), int(after)
 
 
+# -- kernels -------------------------------------------------------------------------------------------------------
+
+SETS = {
+    "litert": ("precise",), "tflite": ("precise",), "mock": ("fast", "precise"),
+    "onnxruntime": ("fast", "precise"), "openvino": ("fast", "precise"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kernels", ["auto", "fast", "precise"])
+def test_kernels(tiny: Any, case: tuple[str, str], one_line: Check, kernels: str) -> None:
+    name, format = case
+    there = backend_class(name).kernel_sets
+    assert there == SETS[name]
+    if kernels != "auto" and kernels not in there:
+        with pytest.raises(UnsupportedError) as caught:
+            opened(tiny, name, format, kernels=kernels)
+        assert one_line(caught) == (
+            f"back end {name!r} has {' and '.join(there)} kernels; received kernels {kernels!r}: leave it at 'auto'"
+        )
+        return
+    with opened(tiny, name, format, kernels=kernels) as backend:
+        assert backend.kernels in there and (kernels == "auto" or backend.kernels == kernels)
+        assert is_mock(backend) or f"{backend.kernels} " in backend.note
+        assert "no VNNI" not in backend.note or kernels == "auto"
+        check_values(tiny, backend, tiny.image(1)[None])
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+def test_auto_kernels_go_by_the_cpu(
+    tiny: Any, case: tuple[str, str], monkeypatch: pytest.MonkeyPatch, saturates: bool
+) -> None:
+    name, format = case
+    monkeypatch.setattr("edgecv_runtime.cpu.saturates_int8", lambda: saturates)
+    manifest = tiny.manifest(format, precision="int8")
+    with open_backend(tiny.artefact(format), manifest=manifest, backend=name) as backend:
+        exact = SETS[name] == ("precise",) or (saturates and name != "mock")
+        assert backend.kernels == ("precise" if exact else "fast")
+
+
+def test_kernels_that_there_are_not(tiny: Any, case: tuple[str, str], one_line: Check) -> None:
+    for kernels in ("slow", "", "FAST", None):
+        with pytest.raises(InputError) as caught:
+            opened(tiny, *case, kernels=kernels)
+        assert one_line(caught) == f"kernels must be one of auto, fast, precise; received {kernels!r}"
+
+
+def test_only_the_cpu_has_precise_kernels() -> None:
+    driver = backend_class("onnxruntime")
+    assert driver.choose_kernels("auto", None, "CUDA") == "fast"
+    with pytest.raises(UnsupportedError, match="has fast kernels on device 'CUDA'; received kernels 'precise'"):
+        driver.choose_kernels("precise", None, "CUDA")
+
+
 # -- files that are no models --------------------------------------------------------------------------------------
 
 _OPEN_ALL = """

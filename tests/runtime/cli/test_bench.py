@@ -47,6 +47,21 @@ def test_two_bundles(edgecv: Any, tiny: Any, bundle: Path, one_start: None) -> N
     assert "on litert " in answer["bundles"][1]["model"]  # openvino does not run its format
 
 
+def test_kernels_reach_the_fresh_process_too(edgecv: Any, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgecv_runtime import bench
+
+    asked: list[str] = []
+    measure = bench.measure_cold_start
+
+    def spy(path: Path, **how: Any) -> Any:
+        asked.append(how["kernels"])
+        return measure(path, **how, runs=1)
+
+    monkeypatch.setattr(bench, "measure_cold_start", spy)
+    answer = json.loads(edgecv("bench", bundle, "--runs", 1, "--json", "--kernels", "precise").out)
+    assert "precise kernels" in answer["model"] and asked == ["precise"]
+
+
 def test_two_bundles_of_one_format_run_on_the_same_back_end(edgecv: Any, bundle: Path, one_start: None) -> None:
     outcome = edgecv("bench", bundle, "--vs", bundle, "--runs", 2, "--json", "--backend", "openvino")
     assert all("on openvino " in measured["model"] for measured in json.loads(outcome.out)["bundles"])

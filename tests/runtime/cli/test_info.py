@@ -6,11 +6,21 @@ from typing import Any
 
 import pytest
 
+from edgecv_runtime import cpu
+from edgecv_runtime.backends.registry import backend_class
 from edgecv_runtime.bundle import Bundle
+from edgecv_runtime.kernels import remember
 from edgecv_runtime.manifest import InputSpec, Normalization, Quantization, Resize, TensorSpec
 
+KERNELS = {
+    "tflite": "precise here, on litert",
+    "onnx": "fast here, on onnxruntime",
+    "openvino": "fast here, on openvino",
+}
 
-def test_text(edgecv: Any, any_bundle: Path) -> None:
+
+def test_text(edgecv: Any, any_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecv_runtime.cpu.saturates_int8", lambda: False)
     outcome = edgecv("info", any_bundle)
     assert outcome.status == 0 and outcome.err == ""
     lines = [line.strip() for line in outcome.out.splitlines()]
@@ -25,6 +35,8 @@ def test_text(edgecv: Any, any_bundle: Path) -> None:
         "parameters 580",
         "macs       576",
         "made with  edgecv 0.1.0",
+        f"CPU        where it was proven is not known, here {cpu.describe()}",
+        f"kernels    {KERNELS[manifest.format]}",
     ]
 
 
@@ -33,6 +45,21 @@ def test_json(edgecv: Any, bundle: Path) -> None:
     assert answer["manifest"] == Bundle(bundle).manifest.to_dict()
     assert answer["report"] == {"parameters": 580, "macs": 576}
     assert answer["size"] == Bundle(bundle).size
+    assert set(answer["here"]) == {"cpu", "cpu_differences", "backend", "kernels", "remembered"}
+    assert (answer["here"]["backend"], answer["here"]["remembered"]) == ("onnxruntime", False)
+
+
+def test_kernels_where_fast_ones_saturate_and_what_verify_remembers(
+    edgecv: Any, tiny: Any, tmp_path: Path, x86_without_vnni: None
+) -> None:
+    path = tiny.write(tmp_path / "a.edgecv", made_with={"edgecv": "0.1.0", "cpu": "m68k"})
+    lines = edgecv("info", path).out.splitlines()
+    assert lines[-1] == "  kernels    precise here, on onnxruntime"
+    assert lines[-2].startswith(f"  CPU        proven on m68k, here {cpu.describe()} (another architecture, ")
+    assert lines[-3] == "  made with  edgecv 0.1.0"
+    remember(Bundle(path).artefact(), backend_class("onnxruntime"), "fast")
+    assert edgecv("info", path).out.splitlines()[-1].endswith("fast here, on onnxruntime (found by edgecv verify)")
+    assert json.loads(edgecv("info", path, "--json").out)["here"]["remembered"] is True
 
 
 def test_everything_that_may_stand_in_a_manifest(edgecv: Any, tiny: Any, tmp_path: Path) -> None:
@@ -64,7 +91,8 @@ def test_everything_that_may_stand_in_a_manifest(edgecv: Any, tiny: Any, tmp_pat
 def test_no_back_end_is_needed(edgecv: Any, bundle: Path, block_import: Any) -> None:
     for package in ("onnxruntime", "openvino", "ai_edge_litert", "cv2"):
         block_import(package)
-    assert edgecv("info", bundle).status == 0
+    outcome = edgecv("info", bundle)
+    assert outcome.status == 0 and "kernels" not in outcome.out
 
 
 def test_what_is_no_bundle(edgecv: Any, tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Command], None]:
 def test_help_names_the_device_s_commands(edgecv: Run) -> None:
     outcome = edgecv("--help")
     assert outcome.status == 0 and outcome.err == ""
-    for name in ("info", "verify", "eval", "bench", "run"):
+    for name in ("info", "verify", "eval", "compare", "bench", "run"):
         assert f"\n    {name} " in outcome.out
 
 
-@pytest.mark.parametrize("name", ["info", "verify", "eval", "bench", "run"])
+@pytest.mark.parametrize("name", ["info", "verify", "eval", "compare", "bench", "run"])
 def test_help_of_each_command(edgecv: Run, name: str) -> None:
     outcome = edgecv(name, "--help")
     assert outcome.status == 0 and "--json" in outcome.out and "--debug" in outcome.out
@@ -155,7 +155,9 @@ def test_a_bundle_in_a_folder_that_may_not_be_entered(bundle: Path, tmp_path: Pa
     for parent in (tmp_path, *tmp_path.parents[:2]):
         parent.chmod(0o755)
     # Everything is imported first: the interpreter itself may lie where only root can read.
-    program = device_program.replace("sys.exit", "import edgecv_runtime.bundle, os; os.setuid(65534); sys.exit")
+    program = device_program.replace(
+        "sys.exit", "import edgecv_runtime.bundle, edgecv_runtime.cpu, os; os.setuid(65534); sys.exit"
+    )
     command = [sys.executable, "-c", program, "info", str(folder / "a.edgecv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

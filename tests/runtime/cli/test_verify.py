@@ -59,3 +59,48 @@ def test_missing_library_is_status_2(edgecv: Any, bundle: Path, block_import: An
         block_import(package)
     outcome = edgecv("verify", bundle)
     assert outcome.status == 2 and "pip install 'edgecv-runtime[onnx]'" in outcome.error
+
+
+@pytest.mark.parametrize("kernels", ["fast", "precise"])
+def test_kernels_reach_the_back_end(
+    edgecv: Any, bundle: Path, picture: Path, pictures: Path, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every command that runs a bundle."""
+    from edgecv_runtime.backends.onnxruntime import ONNXRuntimeBackend
+
+    asked: list[str] = []
+    choose = ONNXRuntimeBackend.choose_kernels
+    monkeypatch.setattr(
+        ONNXRuntimeBackend, "choose_kernels", lambda self, name, *rest: asked.append(name) or choose(name, *rest)
+    )
+    for arguments in (
+        ["verify", bundle],
+        ["eval", bundle, "--data", pictures],
+        ["run", bundle, "--source", picture],
+        ["compare", bundle, bundle, "--data", pictures, "--runs", 1],
+    ):
+        asked.clear()
+        assert edgecv(*arguments, "--kernels", kernels).status == 0
+        assert asked and set(asked) == {kernels}
+    answer = json.loads(edgecv("verify", bundle, "--json", "--kernels", kernels).out)
+    assert answer["kernels"] == kernels and answer["latency_ratio_precise_to_fast"] is None
+
+
+def test_kernels_there_are_not(edgecv: Any, bundle: Path) -> None:
+    outcome = edgecv("verify", bundle, "--kernels", "slow")
+    assert outcome.status == 2
+    assert outcome.error == "edgecv verify: kernels must be one of auto, fast, precise; received 'slow'"
+
+
+def test_precise_kernels_are_found_told_and_remembered(
+    edgecv: Any, bundle: Path, picture: Path, saturating: Any, own_cache: Path
+) -> None:
+    outcome = edgecv("verify", bundle, "--backend", "saturating")
+    assert outcome.status == 0 and outcome.err == ""
+    assert "✓ parity: " in outcome.out and "with the precise kernels, since the fast ones break" in outcome.out
+    assert (own_cache / "kernels.json").is_file()
+    outcome = edgecv("run", bundle, "--source", picture, "--backend", "saturating")
+    assert "precise kernels" in outcome.err
+    saturating.wrong = ("fast", "precise")
+    outcome = edgecv("verify", bundle, "--backend", "saturating")
+    assert outcome.status == 1 and "the precise kernels break it too" in outcome.out

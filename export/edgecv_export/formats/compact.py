@@ -1,0 +1,134 @@
+"""Artefacts without what a device does not read: in a small network, names and layout weigh as much as the weights."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+# Words that ONNX Runtime's quantizer adds to a tensor's name, and what stands for them.
+_SHORTER = (
+    ("_DequantizeLinear_Output", "_dq"),
+    ("_QuantizeLinear_Output", "_q"),
+    ("_quantized_scale", ":s"),
+    ("_quantized_zero_point", ":z"),
+    ("_scale", ":s"),
+    ("_zero_point", ":z"),
+    ("_quantized", ":q"),
+)
+
+
+def compact_onnx(model: Any) -> Any:
+    """A quantized ONNX model with shorter names inside, and without the zero points of weights, which are zero.
+
+    The names of the input, of the output and of what layers compute stay.
+    """
+    from onnx import numpy_helper
+
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.name = ""
+        of_weights = node.op_type == "DequantizeLinear" and len(node.input) > 2 and node.input[0] in constants
+        if of_weights and not numpy_helper.to_array(constants[node.input[2]]).any():
+            del node.input[2:]
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    _rename(graph)
+    return model
+
+
+def _rename(graph: Any) -> None:
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    names = {name: name for name in fixed}
+    taken = set(fixed)
+
+    def shorter(name: str) -> str:
+        if name not in names:
+            short = name
+            for word, stand_in in _SHORTER:
+                short = short.replace(word, stand_in)
+            while short in taken:
+                short += "'"
+            taken.add(short)
+            names[name] = short
+        return names[name]
+
+    for node in graph.node:
+        node.input[:] = [shorter(name) if name else "" for name in node.input]
+        node.output[:] = [shorter(name) for name in node.output]
+    for entry in (*graph.initializer, *graph.value_info):
+        entry.name = shorter(entry.name)
+
+
+def serialize_tflite(model: Any) -> bytes:
+    """The bytes of a TFLite model (`flatbuffer_utils`' object form), equal zero points and shapes stored once.
+
+    A quantized convolution has one zero point of eight bytes for each channel, and its bias too, all of them zero:
+    in a small network a sixth of the file.
+    """
+    import flatbuffers
+    import numpy as np
+
+    class SharingBuilder(flatbuffers.Builder):
+        def __init__(self) -> None:
+            super().__init__(1024)
+            self._known: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, x: Any) -> int:  # noqa: N802  # the library's name
+            if x.dtype == np.uint8:  # content of a buffer
+                return int(super().CreateNumpyVector(x))
+            key = x.dtype.str, x.tobytes()
+            if key not in self._known:
+                self._known[key] = int(super().CreateNumpyVector(x))
+            return self._known[key]
+
+    builder = SharingBuilder()
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def compact_ir(content: bytes) -> bytes:
+    """OpenVINO's XML without white space, without the shapes and names that its reader finds out itself.
+
+    Constants that are the same bytes of the ``.bin`` become one.
+    """
+    root = ElementTree.fromstring(content)
+    _merge_constants(root)
+    for element in root.iter():
+        if element.text is not None and not element.text.strip():
+            element.text = None
+        element.tail = None
+    for layer in root.iter("layer"):
+        for port in layer.iter("port"):
+            if layer.get("type") not in ("Parameter", "Result"):
+                for shape in port.findall("dim"):
+                    port.remove(shape)
+            if layer.get("type") == "Const":
+                port.attrib.pop("names", None)
+        for port in layer.findall("input/port"):
+            port.attrib.pop("precision", None)
+    return ElementTree.tostring(root, short_empty_elements=True).replace(b" />", b"/>")
+
+
+def _merge_constants(root: ElementTree.Element) -> None:
+    """Let equal constants be one layer with several readers."""
+    layers, edges = root.find("layers"), root.find("edges")
+    if layers is None or edges is None:
+        return
+    first: dict[tuple[str, ...], str] = {}
+    stand_in: dict[str, str] = {}
+    for layer in layers.findall("layer"):
+        data = layer.find("data")
+        if layer.get("type") != "Const" or data is None:
+            continue
+        key = tuple(data.get(name, "") for name in ("element_type", "shape", "offset", "size"))
+        kept = first.setdefault(key, layer.get("id", ""))
+        if kept != layer.get("id"):
+            stand_in[layer.get("id", "")] = kept
+            layers.remove(layer)
+    for edge in edges.findall("edge"):
+        source = edge.get("from-layer", "")
+        edge.set("from-layer", stand_in.get(source, source))

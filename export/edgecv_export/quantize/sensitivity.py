@@ -1,0 +1,110 @@
+"""Which layers lose most in int8? Each is quantized alone, and the network's output tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgecv_export.quantize.affine import FloatArray, Range
+from edgecv_export.quantize.graph import Graph, Step
+from edgecv_export.quantize.kernels import activation_name, bias_of, channel_axes, has_kernel, kernel_of
+from edgecv_export.quantize.rebuild import copy_layer
+from edgecv_export.quantize.rounding import Rounding
+from edgecv_export.quantize.simulate import StoredTensors, as_array, as_tensor, flat, rounded, stored_ranges
+from edgecv_runtime.progress import Progress
+
+_BATCH = 8  # images whose activations are held at once
+
+
+def layer_sensitivities(
+    model: Any,
+    images: FloatArray,
+    rounding: Rounding,
+    *,
+    estimator: str = "minmax",
+    widen: float = 1.0,
+    ranges: dict[str, Range] | None = None,
+) -> dict[str, float]:
+    """What quantizing one layer alone, its weights and its stored output, does to the network's output.
+
+    The layer's bias makes up for the mean shift of its own rounded weights, as `round_and_correct` would let it.
+    Only what comes behind the layer is computed again.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional, one output, batch norms folded.
+    images : (N, ...) float32
+        As the float model takes them; 16 tell the layers apart.
+    rounding : Rounding
+    estimator, widen, ranges
+        As in `round_and_correct`.
+
+    Returns
+    -------
+    dict of float
+        By layer name, for every layer with a kernel, in order of computation: mean squared error of the output over
+        the output's variance.
+    """
+    graph = Graph(model)
+    stored: dict[int, Range] = {}
+    if rounding.activations:
+        found = stored_ranges(model, images, estimator=estimator, widen=widen, ranges=ranges)
+        stored = {tensor: found[name] for tensor, name in StoredTensors(graph).names.items()}
+    places = [index for index, step in enumerate(graph.steps) if has_kernel(step.layer)]
+    copies = {index: _rounded_copy(graph.steps[index].layer, rounding) for index in places}
+    errors = dict.fromkeys((graph.steps[index].layer.name for index in places), 0.0)
+    answers = []
+    batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    with Progress(len(batches) * len(places), "measuring sensitivities", "layers") as bar:
+        for batch in batches:
+            values: dict[int, Any] = {graph.inputs[0]: as_tensor(batch)}
+            for step in graph.steps:
+                values |= zip(step.outputs, flat(step.call(values)), strict=True)
+            answer = as_array(values[graph.outputs[0]])
+            answers.append(answer)
+            for index in places:
+                changed = _changed_output(graph, index, copies[index], values, stored)
+                errors[graph.steps[index].layer.name] += float(np.sum((changed - answer).astype(np.float64) ** 2))
+                bar.advance()
+    everything = np.concatenate(answers).astype(np.float64)
+    power = max(float(everything.var()) * everything.size, 1e-30)
+    return {name: error / power for name, error in errors.items()}
+
+
+def _changed_output(
+    graph: Graph, index: int, layer: Any, values: dict[int, Any], stored: dict[int, Range]
+) -> FloatArray:
+    """The network's output with one step's layer replaced, from the float values of everything before it."""
+    step = graph.steps[index]
+    (output,) = flat(step.call_with(layer, values))
+    (tensor,) = step.outputs
+    if activation_name(layer) == "linear":
+        axes = tuple(range(len(output.shape) - 1))
+        output = output + as_array(values[tensor] - output).mean(axis=axes, dtype=np.float64).astype(np.float32)
+    end = _stored_end(graph, tensor, stored)
+    others = {tensor: rounded(output, stored[tensor]) if tensor == end else output}
+    for later in graph.steps[index + 1 :]:
+        if others.keys().isdisjoint(later.inputs):
+            continue
+        for name, value in zip(later.outputs, flat(later.call({**values, **others})), strict=True):
+            others[name] = rounded(value, stored[name]) if name == end else value
+    return as_array(others.get(graph.outputs[0], values[graph.outputs[0]]))
+
+
+def _stored_end(graph: Graph, tensor: int, stored: dict[int, Range]) -> int | None:
+    """The tensor in which a layer's output is stored: its own, or that of the activation computed with it."""
+    while tensor not in stored:
+        follower: Step | None = graph.only_consumer(tensor)
+        if follower is None or len(follower.outputs) != 1 or len(follower.inputs) != 1:
+            return None
+        tensor = follower.outputs[0]
+    return tensor
+
+
+def _rounded_copy(layer: Any, rounding: Rounding) -> Any:
+    copy = copy_layer(layer)
+    weights = [rounding.kernel(kernel_of(layer), channel_axes(layer))]
+    copy.set_weights(weights + [rounding.bias(bias_of(layer))] * bool(layer.use_bias))
+    return copy

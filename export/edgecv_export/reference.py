@@ -1,0 +1,155 @@
+"""The float source on labelled pictures: what every candidate is compared with."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_export.sources import Source
+from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.evaluate import ClassificationAccuracy, LabelledImage
+from edgecv_runtime.images import read_image
+from edgecv_runtime.model import Model
+from edgecv_runtime.progress import track
+from edgecv_runtime.results import Classification
+
+_CHUNK = 32  # pictures that the float source answers to at once
+_WORST = 8  # pictures that the report shows
+
+
+@dataclass(frozen=True, eq=False)
+class Fidelity:
+    """An artefact beside its float source, on the same pictures.
+
+    Attributes
+    ----------
+    accuracy : ClassificationAccuracy
+        The artefact's.
+    agreement : float in [0, 1]
+        Share of the pictures whose best class is the float source's.
+    gained, lost : int
+        Pictures that only the artefact, or only the float source, classifies correctly.
+    worst : tuple of dict
+        Pictures on which the float source's answer lost most probability.
+    """
+
+    accuracy: ClassificationAccuracy
+    agreement: float
+    gained: int
+    lost: int
+    worst: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            **self.accuracy.to_dict(),
+            "agreement": self.agreement,
+            "gained": self.gained,
+            "lost": self.lost,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Labelled pictures, and the float source's answers to them.
+
+    Attributes
+    ----------
+    items : tuple of LabelledImage
+        Those that can be read.
+    scores : (N, classes) float32
+    skipped : int
+    labels : tuple of str, or None
+    """
+
+    items: tuple[LabelledImage, ...]
+    scores: npt.NDArray[np.float32]
+    skipped: int
+    labels: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, source: Source, items: Sequence[LabelledImage], labels: tuple[str, ...] | None = None) -> Reference:
+        """Ask the float source.
+
+        Raises
+        ------
+        InputError
+            Not one picture can be read.
+
+        Warns
+        -----
+        RuntimeWarning
+            For each picture that cannot be read; it is skipped and counted.
+        """
+        readable: list[LabelledImage] = []
+        pending: list[npt.NDArray[np.uint8]] = []
+        scores = []
+        for item in track(items, len(items), "evaluating the float source", "images"):
+            try:
+                image = read_image(item.path)
+            except (InputError, MissingFileError) as error:
+                warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=2)
+                continue
+            readable.append(item)
+            pending.append(source.pixels([image])[0])
+            if len(pending) == _CHUNK:
+                scores.append(source.predict_pixels(np.stack(pending)))
+                pending = []
+        if not readable:
+            raise InputError(f"none of the {len(items)} labelled images could be read")
+        if pending:
+            scores.append(source.predict_pixels(np.stack(pending)))
+        return cls(tuple(readable), np.concatenate(scores), len(items) - len(readable), labels)
+
+    @property
+    def truth(self) -> npt.NDArray[np.int64]:
+        """(N,) class indices."""
+        return np.array([item.class_index for item in self.items])
+
+    @property
+    def accuracy(self) -> ClassificationAccuracy:
+        """The float source's own."""
+        best = [Classification.from_scores(row).top(5).indices for row in self.scores]
+        first = np.mean([row[0] == item.class_index for row, item in zip(best, self.items, strict=True)])
+        fifth = np.mean([item.class_index in row for row, item in zip(best, self.items, strict=True)])
+        return ClassificationAccuracy(float(first), float(fifth), len(self.items), self.skipped)
+
+    def compare(self, model: Model, text: str = "evaluating") -> Fidelity:
+        """Run an artefact on the same pictures, through the whole road of the device."""
+        answers = [
+            model.outputs(read_image(item.path))[0][0] for item in track(self.items, len(self.items), text, "images")
+        ]
+        artefact = Reference(self.items, np.stack(answers), self.skipped, self.labels)
+        mine, others = artefact.scores.argmax(-1), self.scores.argmax(-1)
+        right, right_before = mine == self.truth, others == self.truth
+        return Fidelity(
+            artefact.accuracy,
+            float((mine == others).mean()),
+            int((right & ~right_before).sum()),
+            int((right_before & ~right).sum()),
+            self._worst(artefact.scores),
+        )
+
+    def _worst(self, scores: npt.NDArray[np.float32]) -> tuple[dict[str, Any], ...]:
+        rows = np.arange(len(scores))
+        best = self.scores.argmax(-1)
+        drops = self.scores[rows, best] - scores[rows, best]
+        order = np.argsort(-drops, kind="stable")[:_WORST]
+        return tuple(
+            {
+                "file": self.items[index].path.name,
+                "truth": self._label(self.items[index].class_index),
+                "float_label": self._label(int(best[index])),
+                "artefact_label": self._label(int(scores[index].argmax())),
+                "probability_drop": float(drops[index]),
+            }
+            for index in order.tolist()
+        )
+
+    def _label(self, index: int) -> str:
+        return f"class {index}" if self.labels is None else self.labels[index]

@@ -1,0 +1,104 @@
+"""Semantic segmentation: scores of every class at every place, or the classes themselves."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_runtime.decoders.base import Decoder, Outputs, only_output
+from edgecv_runtime.decoders.parameters import Parameter, Parameters, read_parameters
+from edgecv_runtime.errors import BundleError
+from edgecv_runtime.manifest import Manifest
+from edgecv_runtime.preprocess import Geometry
+from edgecv_runtime.results import Segmentation
+
+_CELLS = 16  # a side of the grid whose class shares the parity contract compares
+
+
+class SegmentationDecoder(Decoder):
+    """(batch, H, W, classes) or (batch, classes, H, W) scores, or (batch, H, W) class indices, to a mask.
+
+    The mask has the source image's size; each of its pixels takes the class of the place it lies in.
+    """
+
+    task = "segmentation"
+    parameters_known: ClassVar[Parameters] = {
+        "layout": Parameter("NHWC", "what the output's dimensions are", choices=("NHWC", "NCHW", "indices")),
+        "threshold": Parameter(0.0, "of a single channel: above it the pixel is of class 1", -1e9, 1e9),
+    }
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest)
+        self.values = read_parameters(manifest.decoder.name, self.parameters_known, manifest.decoder.parameters)
+        shape = manifest.outputs[only_output(manifest)].shape
+        layout = self.values["layout"]
+        plain = len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)
+        if not (plain if layout == "indices" else len(shape) == 4):
+            wanted = "(batch, H, W)" if layout == "indices" else f"(batch, {', '.join(layout[1:])})"
+            raise BundleError(
+                f"decoder 'segmentation' with layout {layout} reads {wanted}; the manifest says {list(shape)}"
+            )
+        classes = None if layout == "indices" else shape[3 if layout == "NHWC" else 1]
+        wanted_labels = 2 if classes == 1 else classes
+        if self.labels is not None and wanted_labels not in (None, len(self.labels)):
+            raise BundleError(f"there must be one label per class: {wanted_labels} classes, {len(self.labels)} labels")
+        self.height, self.width = manifest.inputs[0].size
+
+    def decode(self, outputs: Outputs, geometry: Geometry) -> Segmentation:
+        return Segmentation(self._to_source(self._classes(outputs[0]), geometry), self.labels)
+
+    @property
+    def decides(self) -> bool:
+        return bool(self.values["layout"] == "indices")
+
+    def comparable(self, outputs: Outputs) -> list[npt.NDArray[np.float32]]:
+        """Of class indices: the share of every class in the cells of a grid, since an index off by one is as wrong as
+        one off by ten, and a few pixels along an edge are not wrong at all."""
+        if self.values["layout"] != "indices":
+            return list(outputs)
+        masks = outputs[0].reshape(outputs[0].shape[:3]).astype(np.int64)
+        kinds = max(len(self.labels or ()), 64)
+        return [np.stack([_shares(mask, kinds) for mask in masks])]
+
+    def _classes(self, output: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        layout = self.values["layout"]
+        if layout == "indices":
+            return output.reshape(output.shape[:2]).astype(np.uint8)
+        axis = 2 if layout == "NHWC" else 0
+        if output.shape[axis] == 1:
+            above: npt.NDArray[np.uint8] = (output.squeeze(axis) > self.values["threshold"]).astype(np.uint8)
+            return above
+        classes: npt.NDArray[np.uint8] = output.argmax(axis=axis).astype(np.uint8)
+        return classes
+
+    def _to_source(self, mask: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.uint8]:
+        """The mask for every pixel of the source: of the place in the output that its middle lies in."""
+        rows, rows_in = self._places(geometry, 1, mask.shape[0], self.height)
+        columns, columns_in = self._places(geometry, 0, mask.shape[1], self.width)
+        source = mask[rows[:, None], columns]
+        source[~rows_in] = Segmentation.UNKNOWN
+        source[:, ~columns_in] = Segmentation.UNKNOWN
+        return source
+
+    @staticmethod
+    def _places(
+        geometry: Geometry, axis: int, places: int, size: int
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+        """Index into the output for every source row or column, and whether the model saw it."""
+        middles = np.arange(geometry.source_size[1 - axis]) + 0.5
+        position = (middles - geometry.offset[axis]) / geometry.scale[axis] * (places / size)
+        index = np.floor(position).astype(np.intp)
+        return index.clip(0, places - 1), (position >= 0) & (position < places)
+
+
+def _shares(mask: npt.NDArray[np.int64], kinds: int) -> npt.NDArray[np.float32]:
+    """(CELLS, CELLS, kinds): the share of every class in each cell."""
+    height, width = mask.shape
+    rows, columns = np.arange(height) * _CELLS // height, np.arange(width) * _CELLS // width
+    cell = rows[:, None] * _CELLS + columns
+    counts = np.bincount((cell * kinds + mask.clip(0, kinds - 1)).reshape(-1), minlength=_CELLS**2 * kinds)
+    table = counts.reshape(_CELLS, _CELLS, kinds).astype(np.float32)
+    shares: npt.NDArray[np.float32] = table / np.maximum(table.sum(axis=2, keepdims=True), 1)
+    return shares

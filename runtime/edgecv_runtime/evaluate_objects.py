@@ -1,0 +1,174 @@
+"""Evaluate a detector or a segmenter on labelled pictures, with the decoder it has on the device."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecv_runtime.annotations import AnnotatedImages, read_annotated_images
+from edgecv_runtime.errors import InputError, MissingFileError, UnsupportedError
+from edgecv_runtime.images import Image, cv2, list_images, read_image
+from edgecv_runtime.metrics.coco import DetectionAccuracy, Found, average_precision
+from edgecv_runtime.metrics.miou import Confusion, SegmentationAccuracy
+from edgecv_runtime.model import Model
+from edgecv_runtime.progress import track
+from edgecv_runtime.results import Detections
+
+# Average precision counts every detection, however unsure; a threshold for use would cut the curve short.
+SCORE_THRESHOLD = 0.001
+
+_MASK_FOLDERS = ("masks", "semantic_masks", "SegmentationClass", "labels")
+
+Item = TypeVar("Item")
+
+
+def evaluate_detection(
+    model: Model, data: str | Path | AnnotatedImages, *, score_threshold: float = SCORE_THRESHOLD
+) -> DetectionAccuracy:
+    """COCO's average precision and recall of a detector.
+
+    Class indices of the model are led to those of the data by name where both have names, else by number.
+
+    Parameters
+    ----------
+    model : Model
+        Its decoder's score threshold is set for the evaluation, and set back after it.
+    data : folder, file or AnnotatedImages
+        See `read_annotated_images`.
+    score_threshold : float
+
+    Raises
+    ------
+    InputError, MissingFileError
+        As in reading, or not one picture could be read, or not one class name agrees.
+    UnsupportedError
+        The model is no detector.
+    """
+    if model.task != "detection":
+        raise UnsupportedError(f"average precision is of detectors; this is a {model.task} model")
+    labelled = data if isinstance(data, AnnotatedImages) else read_annotated_images(data)
+    classes = class_map(model.manifest.labels, labelled.names)
+    truths, answers = [], []
+    with model.configured(score_threshold=score_threshold):
+        for item, image in readable([(item.path, item) for item in labelled.images], "evaluating"):
+            truths.append(item.in_pixels(*image.shape[:2]))
+            answers.append(_translated(model(image), classes))
+    return average_precision(truths, answers, len(labelled.images) - len(truths))
+
+
+def class_map(labels: Sequence[str] | None, names: Mapping[int, str] | None) -> Mapping[int, int] | None:
+    """From the model's class index to the data's; None where they are the same.
+
+    Raises
+    ------
+    InputError
+        Both have names, and none agrees.
+    """
+    if labels is None or names is None:
+        return None
+    there = {name.strip().lower(): index for index, name in names.items()}
+    known = {place: there[name.strip().lower()] for place, name in enumerate(labels) if name.strip().lower() in there}
+    if not known:
+        raise InputError(
+            f"not one of the model's labels ({', '.join(labels[:3])}, …) is a class of the data "
+            f"({', '.join(list(names.values())[:3])}, …)"
+        )
+    return known
+
+
+def _translated(result: Detections, classes: Mapping[int, int] | None) -> Found:
+    indices = result.classes
+    if classes is not None:
+        indices = np.array([classes.get(index, -1) for index in indices.tolist()], np.int64)
+    return Found(result.boxes.astype(np.float64), result.scores.astype(np.float64), indices)
+
+
+def readable(items: Sequence[tuple[Path, Item]], text: str) -> Iterator[tuple[Item, Image]]:
+    """The items with their pictures; those that cannot be read are left out with a warning.
+
+    Raises
+    ------
+    InputError
+        Not one can be read.
+    """
+    count = 0
+    for path, item in track(items, len(items), text, "images"):
+        try:
+            image = read_image(path)
+        except (InputError, MissingFileError) as error:
+            warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=3)
+            continue
+        count += 1
+        yield item, image
+    if not count:
+        raise InputError(f"none of the {len(items)} labelled images could be read")
+
+
+def evaluate_segmentation(model: Model, data: str | Path) -> SegmentationAccuracy:
+    """Mean IoU of a segmenter.
+
+    Parameters
+    ----------
+    model : Model
+    data : folder
+        ``images``, and of the same names PNG or BMP masks of class indices in ``masks`` (or ``semantic_masks``,
+        ``SegmentationClass``, ``labels``); 255 counts neither way. Pictures without a mask are left out.
+
+    Raises
+    ------
+    InputError, MissingFileError
+        It is laid out otherwise, or not one picture could be read.
+    UnsupportedError
+        The model is no segmenter.
+    """
+    if model.task != "segmentation":
+        raise UnsupportedError(f"mean IoU is of segmenters; this is a {model.task} model")
+    pairs = read_mask_pairs(data)
+    confusion = Confusion()
+    done = 0
+    for mask_path, image in readable(pairs, "evaluating"):
+        confusion.add(read_mask(mask_path), model(image).mask)
+        done += 1
+    return confusion.accuracy(len(pairs) - done)
+
+
+def read_mask_pairs(folder: str | Path) -> list[tuple[Path, Path]]:
+    """(picture, mask) files of a folder with ``images`` and masks."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(f"no folder at {folder}")
+    masks = next((folder / name for name in _MASK_FOLDERS if (folder / name).is_dir()), None)
+    if masks is None or not (folder / "images").is_dir():
+        raise InputError(f"{folder} holds no labelled pictures: DIR/images and DIR/masks are required")
+    pairs = []
+    for path in list_images(folder / "images"):
+        stem = masks / path.relative_to(folder / "images")
+        mask = next((stem.with_suffix(s) for s in (".png", ".bmp", ".tif") if stem.with_suffix(s).is_file()), None)
+        if mask is not None:
+            pairs.append((path, mask))
+    if not pairs:
+        raise InputError(f"{masks} holds no mask (.png, .bmp, .tif) of a picture in {folder / 'images'}")
+    return pairs
+
+
+def read_mask(path: Path) -> npt.NDArray[np.uint8]:
+    """(H, W) class indices as they stand in the file.
+
+    Raises
+    ------
+    InputError
+        It is not a grey 8-bit picture.
+    """
+    opencv = cv2("reading a mask")
+    encoded = np.fromfile(path, np.uint8)
+    mask = opencv.imdecode(encoded, opencv.IMREAD_UNCHANGED) if encoded.size else None
+    if mask is None or mask.ndim != 2 or mask.dtype != np.uint8:
+        found = "nothing that can be decoded" if mask is None else f"{mask.dtype} {list(mask.shape)}"
+        raise InputError(f"{path} must be a mask of 8-bit class indices, one channel; received {found}")
+    indices: npt.NDArray[np.uint8] = mask
+    return indices
