@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import sys
 import tarfile
 import time
@@ -214,27 +215,28 @@ def small_resnet(shape: tuple[int, int, int], widths: tuple[int, ...] = (16, 32,
 # -- training ------------------------------------------------------------------------------------------------------
 
 
-def train(settings: Settings, pictures: Cifar10, output: Path) -> dict[str, Any]:
-    """Train, writing weights and record into `output` after each epoch; returns the record."""
+def train(settings: Settings, pictures: Cifar10, output: Path, resume: bool = False) -> dict[str, Any]:
+    """Train, writing weights and record into `output` after each epoch; returns the record.
+
+    With `resume`, a training whose weights and record lie in `output` goes on after its last epoch; the optimizer's
+    moments begin anew.
+    """
     import keras
 
     keras.utils.set_random_seed(settings.seed)
     model = build(settings, pictures.learned)
+    history: list[dict[str, float]] = []
+    if resume:
+        history = json.loads((output / f"{settings.model}.json").read_text(encoding="utf-8"))["history"]
+        model.load_weights(output / f"{settings.model}.weights.h5")
     steps = len(pictures.learned) // settings.batch
-    warm_up = round(settings.warm_up_epochs * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate / 10,
-        max(1, settings.epochs * steps - warm_up),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warm_up,
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    optimizer = keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.label_smoothing)
     model.compile(optimizer, loss)
     record: dict[str, Any] = {}
-    started, history = time.perf_counter(), []
-    for epoch in range(settings.epochs):
+    started = time.perf_counter()
+    for epoch in range(len(history), settings.epochs):
         mean_loss = _epoch(model, pictures, settings, epoch, steps)
         history.append({"loss": mean_loss, "held_out": accuracy(model, pictures.held_out, pictures.held_out_labels)})
         print(
@@ -247,6 +249,14 @@ def train(settings: Settings, pictures: Cifar10, output: Path) -> dict[str, Any]
     return record
 
 
+def learning_rate(settings: Settings, epochs: float) -> float:
+    """After that many epochs: up in a straight line from a tenth, then down to zero along half a cosine."""
+    if epochs < settings.warm_up_epochs:
+        return settings.learning_rate * (0.1 + 0.9 * epochs / settings.warm_up_epochs)
+    share = (epochs - settings.warm_up_epochs) / max(settings.epochs - settings.warm_up_epochs, 1e-9)
+    return settings.learning_rate * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
 def _epoch(model: Any, pictures: Cifar10, settings: Settings, epoch: int, steps: int) -> float:
     generator = np.random.default_rng([settings.seed, epoch])
     order = generator.permutation(len(pictures.learned))
@@ -254,6 +264,7 @@ def _epoch(model: Any, pictures: Cifar10, settings: Settings, epoch: int, steps:
     losses = []
     with Progress(steps, f"epoch {epoch + 1}/{settings.epochs}", "batches") as bar:
         for step in range(steps):
+            model.optimizer.learning_rate = learning_rate(settings, epoch + step / steps)
             chosen = order[step * settings.batch :][: settings.batch]
             batch = AUGMENTATION.apply(pictures.learned[chosen], generator).astype(np.float32)
             losses.append(float(model.train_on_batch(batch, targets[pictures.learned_labels[chosen]])))
@@ -313,6 +324,7 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=positive, default=default.batch)
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--resume", action="store_true", help="go on with the training that lies in --output")
     return parser.parse_args(command_line)
 
 
@@ -332,7 +344,9 @@ def main() -> None:
     except BenchmarkError as error:
         sys.exit(f"train_cifar10: {error}")
     chosen.output.mkdir(parents=True, exist_ok=True)
-    record = train(settings, pictures, chosen.output)
+    if chosen.resume and not (chosen.output / f"{settings.model}.json").is_file():
+        sys.exit(f"train_cifar10: --resume needs {settings.model}.json in {chosen.output}")
+    record = train(settings, pictures, chosen.output, chosen.resume)
     print()
     print("| what | value |")
     print("|---|---|")

@@ -105,12 +105,12 @@ def prove(model: Model, plan: Plan, images: Sequence[Image], expected: npt.NDArr
             f"the {plan.format} {plan.precision} artefact differs from its float source by {largest:.3g} "
             f"(at most {limit:g} is accepted): nothing was written"
         )
-    tolerance = np.maximum(measured * _MARGIN, [_floors(plan, expected)])
+    tolerance = np.maximum(measured * _MARGIN, [floors(plan, expected)])
     agreement = float((answers.argmax(-1) == wanted.argmax(-1)).mean())
     return Proof(Golden(tuple(images), (expected,), tolerance, origin), largest, agreement)
 
 
-def _floors(plan: Plan, expected: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def floors(plan: Plan, expected: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The least tolerance of the largest and of the root-mean-square difference."""
     if plan.integer:
         return np.array(_INTEGER_FLOORS[plan.precision]) * max(float(expected.std()), 1e-6)

@@ -18,7 +18,9 @@ from edgecv.models.factory import create_model
 from edgecv_export.exporter import export
 from edgecv_export.sources import source_of
 from edgecv_runtime.bench import measure_latency
+from edgecv_runtime.bundle import write_atomically
 from edgecv_runtime.errors import CheckFailedError, OutputError
+from edgecv_runtime.evaluate import LABELS_FILE
 from edgecv_runtime.images import cv2
 from edgecv_runtime.manifest import FORMATS
 from edgecv_runtime.model import load
@@ -126,8 +128,12 @@ def _make(folder: Path) -> None:
 
 
 def _save(folder: Path, images: list[npt.NDArray[np.uint8]], labels: npt.NDArray[np.int64]) -> None:
+    """The pictures, and the list that makes them a labelled folder."""
     opencv = cv2("writing the drawn digits")
+    rows = ["file,class_index"]
     for index, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         path = folder / f"{index:02d}_is_{label}.png"
         if not opencv.imwrite(str(path), image):
             raise OutputError(f"cannot write {path}")
+        rows.append(f"{path.name},{label}")
+    write_atomically(folder / LABELS_FILE, "\n".join([*rows, ""]).encode())

@@ -137,6 +137,8 @@ class Search:
         CheckFailedError
             None is; the message says by how much, which layers are to blame, and what may help. The error's `report`
             holds every attempt.
+        UnsupportedError
+            Mixed is asked of a source whose sensitive layers are not known.
 
         Warns
         -----
@@ -158,6 +160,11 @@ class Search:
             self.attempts.append(attempt)
             if attempt.met:
                 return attempt
+        if not self.attempts:
+            raise UnsupportedError(
+                "mixed within a budget needs a Keras model, whose sensitive layers can be found: use int8, or name "
+                "what stays in float (--float-layers)"
+            )
         error = CheckFailedError(self._failure())
         error.report = {"search": self.to_dict(None), "layers": self._sensitivity_rows()}
         raise error
@@ -189,13 +196,15 @@ class Search:
 
     def _post_training(self) -> Iterator[Candidate]:
         """What costs the device nothing."""
-        for estimator in ("minmax", "percentile", "mse", "entropy"):
-            yield Candidate(f"{estimator} ranges", self.plan, Recipe(estimator=estimator))
+        yield Candidate("minmax ranges", self.plan, Recipe())
+        if self.source.equalizable:
+            yield Candidate("channels equalized", self.plan, Recipe(equalize=True))
+        base = self._best_recipe()
+        for estimator in ("mse", "percentile", "entropy"):
+            yield Candidate(f"{estimator} ranges", self.plan, replace(base, estimator=estimator))
         if (few := len(self.pixels) // 4) >= _LEAST_SHARE:
             best = self._best_recipe()
             yield Candidate(f"{best.estimator} ranges, {few} images", self.plan, replace(best, images=few))
-        if self.source.equalizable:
-            yield Candidate("channels equalized", self.plan, replace(self._best_recipe(), equalize=True))
 
     def _selective(self) -> Iterator[Candidate]:
         """The most sensitive layers in float: 1, 2, 4 … of them, up to half."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgecv_export.quantize.aware.finetune import LEAST_PICTURES
 from edgecv_export.sources import Source
 from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.evaluate import LabelledImage, read_labelled_images
@@ -60,7 +61,7 @@ def load_training(
     MissingFileError
         No such folder.
     InputError
-        No picture can be read, or one of them is an evaluation picture.
+        Too few pictures can be read, or one of them is an evaluation picture.
 
     Warns
     -----
@@ -86,8 +87,10 @@ def load_training(
             warnings.warn(f"training picture skipped: {error}", RuntimeWarning, stacklevel=2)
             continue
         classes.append(item.class_index)
-    if not pixels:
-        raise InputError(f"not one of the {len(items)} training pictures in {folder} could be read")
+    if len(pixels) < LEAST_PICTURES:  # told now, not at the end of a search
+        raise InputError(
+            f"training needs at least {LEAST_PICTURES} pictures; {len(pixels)} of {len(items)} in {folder} can be read"
+        )
     return TrainingPictures(np.stack(pixels), np.array(classes) if labelled else None)
 
 

@@ -176,7 +176,7 @@ def _own_answers(model: Model, plan: Plan, images: Sequence[Image], origin: str)
     floors = [
         np.array(_DECISION_FLOORS) * max(1.0, float(np.abs(output).max(initial=0)))
         if decides
-        else contract._floors(plan, output)
+        else contract.floors(plan, output)
         for output in steady
     ]
     measured = differences(model, images, answers)

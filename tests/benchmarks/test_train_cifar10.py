@@ -92,3 +92,13 @@ def test_a_short_training_leaves_weights_and_record(benchmark_module: ModuleType
     assert found == record["accuracy"]
     assert (record["learned"], record["held_out"], len(record["history"])) == (40, 10, 1)
     assert sorted(path.name for path in tmp_path.glob("resnet*")) == ["resnet.json", "resnet.weights.h5"]
+    longer = benchmark_module.Settings(model="resnet", size=32, epochs=2, batch=10)
+    resumed = benchmark_module.train(longer, pictures, tmp_path, resume=True)["history"]
+    assert resumed[0] == record["history"][0]
+    assert len(resumed) == 2
+
+
+def test_the_learning_rate_by_hand(benchmark_module: ModuleType) -> None:
+    settings = benchmark_module.Settings(epochs=11, learning_rate=1.0, warm_up_epochs=1.0)
+    found = [benchmark_module.learning_rate(settings, epochs) for epochs in (0, 0.5, 1, 6, 11)]
+    assert found == pytest.approx([0.1, 0.55, 1, 0.5, 0])

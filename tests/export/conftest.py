@@ -150,3 +150,108 @@ def made(
         return done[key]
 
     return make
+
+
+# -- networks whose answers to quantization are known beforehand -------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def noise() -> list[np.ndarray]:
+    """Eight generated colour pictures of 20×18."""
+    from edgecv_export.calibration import generated_images
+
+    return list(generated_images(8, (20, 18), seed=3))
+
+
+@pytest.fixture(scope="session")
+def chain() -> Any:
+    """(16, 16, 3) → ``first`` (Conv2D) → ``depth`` (DepthwiseConv2D) → ``point`` (Conv2D) → ``last`` (Dense).
+
+    Each activation has a name of its own; for `chain_preprocessing`.
+    """
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(1)
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", name="first")(image)
+    x = layers.ReLU(6.0, name="first_relu")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", name="depth")(x)
+    x = layers.ReLU(6.0, name="depth_relu")(x)
+    x = layers.Dropout(0.1, name="drop")(x)
+    x = layers.ReLU(name="point_relu")(layers.Conv2D(8, 1, name="point")(x))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, layers.Softmax(name="softmax")(layers.Dense(5, name="last")(x)), name="chain")
+
+
+@pytest.fixture(scope="session")
+def chain_preprocessing() -> Any:
+    from edgecv.models.registry import Preprocessing
+
+    return Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Lamps:
+    """Pictures of lamps: red is always off, green and blue are on or off, and the class is 2·green + blue."""
+
+    folder: Path
+    images: list[np.ndarray]
+    classes: list[int]
+
+
+@pytest.fixture(scope="session")
+def lamps(tmp_path_factory: pytest.TempPathFactory) -> Lamps:
+    """40 labelled pictures of 8×8, in folders named after the class index."""
+    import cv2
+
+    generator = np.random.default_rng(7)
+    folder = tmp_path_factory.mktemp("lamps")
+    images, classes = [], []
+    for index in range(40):
+        number = index % 4
+        image = np.zeros((8, 8, 3), np.uint8)
+        image[..., 1] = generator.integers(150, 230) if number & 2 else generator.integers(30, 90)
+        image[..., 2] = generator.integers(150, 230) if number & 1 else generator.integers(30, 90)
+        (folder / str(number)).mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / str(number) / f"{index:02d}.png"), image[..., ::-1])
+        images.append(image)
+        classes.append(number)
+    return Lamps(folder, images, classes)
+
+
+@pytest.fixture(scope="session")
+def lamp_reader() -> Callable[[int], Any]:
+    """``lamp_reader(wild)``: a network that tells the lamps apart, with so many layers whose weights int8 ruins.
+
+    Such a layer gives red a weight of 1000 and green and blue one of 1. Red is off, so the float network does not
+    mind; in int8 a channel has steps of 1000/127 = 7.9, and the weights of 1 become 0. No range of an activation, no
+    equalization and no rounding helps: float does, as soon as all of them are kept in it.
+    """
+    import keras
+    from keras import layers
+
+    def build(wild: int) -> Any:
+        keras.utils.set_random_seed(3)
+        x = image = keras.Input((8, 8, 3))
+        for index in range(max(1, wild)):
+            layer = layers.Conv2D(3, 1, name=f"wild_{index}" if wild else "tame")
+            x = layers.ReLU(name=f"relu_{index}")(layer(x))
+            kernel = np.eye(3, dtype=np.float32)
+            kernel[0, 1:] = 1000.0 if wild else 0.0
+            layer.set_weights([kernel.reshape(1, 1, 3, 3), np.zeros(3, np.float32)])
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        last = layers.Dense(4, name="last")
+        model = keras.Model(image, layers.Softmax(name="softmax")(last(x)), name=f"lamps_{wild}")
+        signs = np.array([[-1, -1, 1, 1], [-1, 1, -1, 1]], np.float32)  # green and blue of the classes
+        last.set_weights([np.concatenate([np.zeros((1, 4), np.float32), 8 * signs]), -4 * signs.sum(0)])
+        return model
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def lamp_preprocessing() -> Any:
+    from edgecv.models.registry import Preprocessing
+
+    return Preprocessing(mean=(0.0,) * 3, std=(255.0,) * 3)

@@ -242,10 +242,17 @@ def test_arguments(onnx_file: Callable[..., Path], tmp_path: Path) -> None:
     source = onnx_file([1, 8, 8, 3])
     for arguments, kind, message in (
         (
-            {"task": "detection"},
+            {"task": "tracking"},
             UnsupportedError,
-            "this version wraps classification models; received task 'detection'",
+            "this version wraps classification, detection, segmentation, pose, embedding models; received task 'tr",
         ),
+        ({"task": "detection"}, InputError, "how the outputs are read must be said: --decoder, one of yolox, yolov5"),
+        ({"decoder": "yolo"}, InputError, "decoder must be one of classification, yolox, "),
+        ({"task": "pose", "decoder": "yolox"}, InputError, "task 'pose' is read by decoder heatmap-pose; received"),
+        ({"decoder": "yolox"}, InputError, "decoder 'yolox' with strides [8, 16, 32] reads (batch, 1, 5 + classes)"),
+        ({"decoder": "ssd"}, InputError, "decoder 'ssd' needs anchors: a list of a list of 4"),
+        ({"decoder": "embedding", "parameters": {"size": 3}}, InputError, "takes normalize, not 'size'"),
+        ({"parameters": {"activation": "relu"}}, InputError, "decoder 'classification' takes activation = none"),
         ({"activation": "relu"}, InputError, "activation must be one of none, softmax, sigmoid; received 'relu'"),
         ({"precision": "int4"}, InputError, "precision must be one of fp32, fp16"),
         ({"path": tmp_path / "w.zip"}, InputError, "a bundle's name must end in .edgecv; received 'w.zip'"),
@@ -353,3 +360,189 @@ def test_artefacts_are_not_changed_but_for_the_metadata(stripped: Callable[..., 
     wrap(source, tmp_path / "w.edgecv", color="GRAY")
     inside = ert.Bundle(tmp_path / "w.edgecv").artefact().model
     assert inside.startswith(Artefact.from_file(source).model)  # protobuf appends
+
+
+# -- real detectors, segmenters and embedders --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coco_names(data_dir: Path) -> list[str]:
+    """The 80 class names of COCO, in order."""
+    lines = (data_dir / "coco128" / "config.yaml").read_text(encoding="utf-8").splitlines()
+    return [line.split(": ", 1)[1] for line in lines if re.match(r"  \d+: ", line)]
+
+
+@pytest.fixture(scope="module")
+def yolox(data_dir: Path, coco_names: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("yolox") / "yolox.edgecv"
+    wrap(data_dir / "models" / "detection" / "yolox_nano.onnx", path, decoder="yolox", labels=coco_names)
+    return path
+
+
+def yolox_by_hand(output: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The published decode, written out cell by cell: boxes xyxy in the source, scores, classes; no suppression."""
+    boxes, scores, classes = [], [], []
+    row = 0
+    for stride in (8, 16, 32):
+        for y in range(416 // stride):
+            for x in range(416 // stride):
+                values = output[row].astype(np.float64)
+                row += 1
+                best = int(values[5:].argmax())
+                if values[4] * values[5 + best] < 0.3:
+                    continue
+                cx, cy = (values[0] + x) * stride, (values[1] + y) * stride
+                w, h = np.exp(values[2]) * stride, np.exp(values[3]) * stride
+                boxes.append(np.array([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]) * np.tile(ratio, 2))
+                scores.append(values[4] * values[5 + best])
+                classes.append(best)
+    assert row == len(output)
+    return np.array(boxes).reshape(-1, 4), np.array(scores), np.array(classes, int)
+
+
+@pytest.mark.data
+def test_yolox_boxes_equal_a_decode_by_hand(yolox: Path, data_dir: Path) -> None:
+    import onnxruntime
+
+    assert ert.verify(yolox).passed
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        str(data_dir / "models" / "detection" / "yolox_nano.onnx"), options, ["CPUExecutionProvider"]
+    )
+    compared = 0
+    with ert.load(yolox) as model:
+        model.configure(score_threshold=0.3)
+        for path in sorted((data_dir / "coco128" / "images").glob("*.jpg"))[:12]:
+            bgr = cv2.imread(str(path))
+            height, width = bgr.shape[:2]
+            scale = min(416 / height, 416 / width)
+            size = round(width * scale), round(height * scale)
+            canvas = np.full((416, 416, 3), 114, np.uint8)
+            canvas[: size[1], : size[0]] = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
+            (output,) = session.run(None, {"images": canvas.transpose(2, 0, 1)[None].astype(np.float32)})
+            boxes, scores, classes = yolox_by_hand(output[0], np.array([width / size[0], height / size[1]]))
+            kept = ert.nms(boxes, scores, 0.5, classes=classes)
+            found = model(path)
+            assert found.classes.tolist() == classes[kept].tolist()
+            np.testing.assert_allclose(found.scores, scores[kept], atol=1e-3)
+            wanted = np.clip(boxes[kept], 0, [width, height, width, height])
+            np.testing.assert_allclose(found.boxes, wanted, atol=0.5)
+            compared += len(kept)
+    assert compared > 20
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_yolox_on_coco128(yolox: Path, data_dir: Path) -> None:
+    from edgecv_runtime.evaluate_objects import evaluate_detection
+
+    with ert.load(yolox) as model:
+        found = evaluate_detection(model, data_dir / "coco128")
+    assert (found.n, found.skipped) == (128, 0)
+    assert found.map50 >= 0.50
+    assert 0.30 < found.map < found.map50
+
+
+# COCO's 80 classes carry 90 numbers; these are not in use.
+_UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_ssd_mobilenet_on_coco128(data_dir: Path, coco_names: list[str], tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    from edgecv_runtime.evaluate_objects import evaluate_detection
+
+    names = iter(coco_names)
+    labels = ["not in use" if number in _UNUSED else next(names) for number in range(1, 91)]
+    path = tmp_path / "ssd.edgecv"
+    source = data_dir / "models" / "detection" / "ssd_mobilenet_v1_coco_quant.tflite"
+    wrap(source, path, decoder="ssd-postprocessed", labels=labels)
+    assert ert.verify(path).passed
+    image = ert.read_image(data_dir / "coco128" / "images" / "000000000009.jpg")
+    with ert.load(path) as model:
+        assert evaluate_detection(model, data_dir / "coco128").map50 >= 0.31
+        model.configure(score_threshold=0.1)
+        found = model(image)
+    interpreter = Interpreter(model_path=str(source))
+    interpreter.allocate_tensors()
+    height, width = image.shape[:2]
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], cv2.resize(image, (300, 300))[None])
+    interpreter.invoke()
+    boxes, classes, scores, _ = (interpreter.get_tensor(o["index"]) for o in interpreter.get_output_details())
+    sure = scores[0] >= 0.1
+    wanted = np.clip(boxes[0][sure][:, [1, 0, 3, 2]], 0, 1) * [width, height, width, height]
+    np.testing.assert_allclose(found.boxes, wanted, atol=0.5)
+    assert found.classes.tolist() == classes[0][sure].tolist() and len(found) > 1
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["ultraface_rfb_320.onnx", "ultraface_slim_320.onnx", "blazeface_back.tflite"])
+def test_face_detectors(name: str, data_dir: Path, tmp_path: Path) -> None:
+    """A picture of four people side by side: each detector finds the same four faces."""
+    path = tmp_path / "faces.edgecv"
+    decoder = name.partition("_")[0]
+    assert wrap(data_dir / "models" / "face" / name, path, decoder=decoder).manifest.labels == ("face",)
+    assert ert.verify(path).passed
+    with ert.load(path) as model:
+        found = model(data_dir / "faces" / "group-photos" / "bbt1.jpg").above(0.65)
+    middles = np.sort((found.boxes[:, 0] + found.boxes[:, 2]) / 2)
+    np.testing.assert_allclose(middles, [260, 522, 779, 1050], atol=25)
+    assert (found.boxes[:, 3] < 300).all()
+    if decoder == "blazeface":
+        eyes, boxes = found.keypoints[:, :2], found.boxes[:, None]
+        assert (eyes[:, :, 0] > boxes[:, :, 0]).all() and (eyes[:, :, 0] < boxes[:, :, 2]).all()
+        assert (eyes[:, 0, 0] < eyes[:, 1, 0]).all()
+
+
+@pytest.mark.data
+def test_the_short_range_face_detector(data_dir: Path, tmp_path: Path) -> None:
+    """Another input size, so other strides; on a picture that a face fills."""
+    path = tmp_path / "faces.edgecv"
+    manifest = wrap(data_dir / "models" / "face" / "blazeface_short_range.tflite", path, decoder="blazeface").manifest
+    assert manifest.decoder.parameters["strides"] == [8, 16, 16, 16]
+    assert ert.verify(path).passed
+    people = sorted((data_dir / "faces" / "lfw-aligned-112").glob("*/*_0001.jpg"))[:20]
+    seen = 0
+    with ert.load(path) as model:
+        for person in people:
+            picture = cv2.copyMakeBorder(ert.read_image(person), 56, 56, 56, 56, cv2.BORDER_REPLICATE)
+            found = model(picture)
+            seen += len(found) == 1 and 60 < float(found.boxes[0, [0, 2]].mean()) < 164
+    assert seen >= 15
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["deeplabv3_257_float.tflite", "deeplabv3_mnv2_dm05_pascal_quant.tflite"])
+def test_segmenters(name: str, data_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deeplab.edgecv"
+    source = data_dir / "models" / "segmentation" / name
+    manifest = wrap(source, path, task="segmentation", normalization=ORDINARY if "float" in name else None).manifest
+    assert manifest.decoder.parameters == {"layout": "NHWC" if "float" in name else "indices"}
+    assert ert.verify(path).passed
+    with ert.load(path) as model:
+        found = model(data_dir / "segmentation-pairs" / "bird_segmentation.bmp")
+    truth = cv2.imread(str(data_dir / "segmentation-pairs" / "bird_segmentation_mask.bmp"), cv2.IMREAD_UNCHANGED) > 0
+    bird = found.of(3)  # Pascal VOC
+    assert found.mask.shape == truth.shape
+    assert (bird & truth).sum() / (bird | truth).sum() > 0.75
+
+
+@pytest.mark.data
+def test_an_embedder(data_dir: Path, tmp_path: Path) -> None:
+    """Two pictures of one person are nearer than pictures of two; normalisation is in the graph."""
+    path = tmp_path / "faces.edgecv"
+    plain = Normalization((0.0,) * 3, (1.0,) * 3)
+    wrap(data_dir / "models" / "face" / "mobilefacenet_y1.onnx", path, task="embedding", normalization=plain)
+    assert ert.verify(path).passed
+    folder = data_dir / "faces" / "lfw-aligned-112"
+    people = sorted(person for person in folder.iterdir() if person.is_dir())[:8]
+    with ert.load(path) as model:
+        vectors = [[model(picture) for picture in sorted(person.iterdir())[:2]] for person in people]
+    assert len(vectors[0][0]) == 128
+    assert np.linalg.norm(vectors[0][0].vector) == pytest.approx(1, abs=1e-5)
+    same = [a.similarity(b) for a, b in vectors]
+    others = [vectors[i][0].similarity(vectors[j][0]) for i in range(8) for j in range(i)]
+    assert np.mean(same) > np.max(others) > np.mean(others)

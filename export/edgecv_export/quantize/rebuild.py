@@ -79,5 +79,7 @@ def _opened(layer: Any, copies: dict[int, Any]) -> Callable[..., Any]:
 
 
 def _copy_under_free_name(layer: Any, taken: Collection[str]) -> Any:
-    name = next(name for name in (layer.name, *(f"{layer.name}_{index}" for index in count(1))) if name not in taken)
-    return copy_layer(layer) if name == layer.name else copy_layer(layer, name=name)
+    if layer.name not in taken:
+        return copy_layer(layer)
+    numbered = (f"{layer.name}_{index}" for index in count(1))
+    return copy_layer(layer, name=next(name for name in numbered if name not in taken))

@@ -28,6 +28,8 @@ def layer_sensitivities(
 ) -> dict[str, float]:
     """What quantizing one layer alone, its weights and its stored output, does to the network's output.
 
+    Layers without weights whose output is stored (a swish, a sum, a gate) count too.
+
     The layer's bias makes up for the mean shift of its own rounded weights, as `round_and_correct` would let it.
     Only what comes behind the layer is computed again.
 
@@ -44,17 +46,17 @@ def layer_sensitivities(
     Returns
     -------
     dict of float
-        By layer name, for every layer with a kernel, in order of computation: mean squared error of the output over
-        the output's variance.
+        By layer name, in order of computation: mean squared error of the output over the output's variance.
     """
     graph = Graph(model)
     stored: dict[int, Range] = {}
     if rounding.activations:
         found = stored_ranges(model, images, estimator=estimator, widen=widen, ranges=ranges)
         stored = {tensor: found[name] for tensor, name in StoredTensors(graph).names.items()}
-    places = [index for index, step in enumerate(graph.steps) if has_kernel(step.layer)]
-    copies = {index: _rounded_copy(graph.steps[index].layer, rounding) for index in places}
-    errors = dict.fromkeys((graph.steps[index].layer.name for index in places), 0.0)
+    places = _places(graph, stored)
+    layers = {index: graph.steps[index].layer for index in places}
+    copies = {index: _rounded_copy(layer, rounding) if has_kernel(layer) else layer for index, layer in layers.items()}
+    errors = dict.fromkeys((layer.name for layer in layers.values()), 0.0)
     answers = []
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     with Progress(len(batches) * len(places), "measuring sensitivities", "layers") as bar:
@@ -66,11 +68,23 @@ def layer_sensitivities(
             answers.append(answer)
             for index in places:
                 changed = _changed_output(graph, index, copies[index], values, stored)
-                errors[graph.steps[index].layer.name] += float(np.sum((changed - answer).astype(np.float64) ** 2))
+                errors[layers[index].name] += float(np.sum((changed - answer).astype(np.float64) ** 2))
                 bar.advance()
     everything = np.concatenate(answers).astype(np.float64)
     power = max(float(everything.var()) * everything.size, 1e-30)
     return {name: error / power for name, error in errors.items()}
+
+
+def _places(graph: Graph, stored: dict[int, Range]) -> list[int]:
+    """Which steps are looked at: those with a kernel, and those that give a stored tensor behind none."""
+    with_kernel = [index for index, step in enumerate(graph.steps) if has_kernel(step.layer)]
+    covered = {_stored_end(graph, graph.steps[index].outputs[0], stored) for index in with_kernel}
+    others = [
+        index
+        for index, step in enumerate(graph.steps)
+        if len(step.outputs) == 1 and step.outputs[0] in stored and step.outputs[0] not in covered
+    ]
+    return sorted({*with_kernel, *others})
 
 
 def _changed_output(
@@ -80,7 +94,7 @@ def _changed_output(
     step = graph.steps[index]
     (output,) = flat(step.call_with(layer, values))
     (tensor,) = step.outputs
-    if activation_name(layer) == "linear":
+    if has_kernel(layer) and activation_name(layer) == "linear":
         axes = tuple(range(len(output.shape) - 1))
         output = output + as_array(values[tensor] - output).mean(axis=axes, dtype=np.float64).astype(np.float32)
     end = _stored_end(graph, tensor, stored)

@@ -102,9 +102,7 @@ def read_parameters(decoder: str, known: Parameters, given: Mapping[str, Any]) -
     """
     for name, value in given.items():
         if name not in known:
-            raise BundleError(
-                f"decoder {decoder!r} takes {', '.join(known) or 'no parameters'}; the manifest also gives {name!r}"
-            )
+            raise BundleError(f"decoder {decoder!r} takes {', '.join(known) or 'no parameters'}, not {name!r}")
         if not known[name].accepts(value):
             raise BundleError(
                 f"{name} of decoder {decoder!r} must be {known[name].wanted} ({known[name].help}); "

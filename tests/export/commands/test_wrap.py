@@ -40,6 +40,7 @@ def test_text(edgecv_command: Callable[..., Any], model: Path, tmp_path: Path) -
     assert (ran.status, ran.err) == (0, "")
     size = ert.Bundle(out).artefact().size
     assert ran.out.splitlines() == [
+        'classification, decoder classification: activation "softmax"',
         f"tflite int8, {size / 1e3:,.0f} kB",
         "input 32x32 GRAY NHWC uint8, resize stretch, pixels as they are",
         f"wrote {out}",
@@ -77,7 +78,10 @@ def test_json_and_every_option(edgecv_command: Callable[..., Any], float_model: 
         (("--layout", "CHW"), "--layout must be NHWC or NCHW; received 'CHW'"),
         (("--resize", "fit"), "resize mode must be stretch, letterbox or crop; received 'fit'"),
         (("--crop-fraction", "0.9"), "crop_fraction applies to mode 'crop' only; received 0.9 with mode 'stretch'"),
-        (("--decoder", "yolo"), "task 'classification' is read by decoder 'classification'; received 'yolo'"),
+        (("--decoder", "yolo"), "decoder must be one of classification, yolox, yolov5, yolov8, "),
+        (("--decoder", "yolox"), "task 'classification' is read by decoder classification; received 'yolox'"),
+        (("--set", "activation"), "--set takes NAME=VALUE; received 'activation'"),
+        (("--pad", "0"), "--align and --pad are for --resize letterbox; received --resize stretch"),
         (("--activation", "relu"), "activation must be one of none, softmax, sigmoid; received 'relu'"),
         (("--labels", "absent.txt"), "no label file at absent.txt"),
     ],
@@ -95,7 +99,27 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 def test_another_task(edgecv_command: Callable[..., Any], float_model: Path, tmp_path: Path) -> None:
-    ran = edgecv_command("wrap", float_model, "--task", "detection", "-o", tmp_path / "w.edgecv")
+    ran = edgecv_command("wrap", float_model, "--task", "tracking", "-o", tmp_path / "w.edgecv")
     assert (ran.status, ran.err) == (
-        2, "edgecv wrap: this version wraps classification models; received task 'detection'\n"
-    )  # fmt: skip
+        2,
+        "edgecv wrap: this version wraps classification, detection, segmentation, pose, embedding models; "
+        "received task 'tracking'\n",
+    )
+    ran = edgecv_command("wrap", float_model, "-o", tmp_path / "w.edgecv")
+    assert ran.status == 2 and "--task or --decoder is required" in ran.err
+    ran = edgecv_command("wrap", float_model, "--task", "detection", "-o", tmp_path / "w.edgecv")
+    assert ran.status == 2 and "--decoder, one of yolox, " in ran.err
+
+
+def test_an_embedder_with_parameters_and_a_letterbox(
+    edgecv_command: Callable[..., Any], float_model: Path, tmp_path: Path
+) -> None:
+    words = ("--decoder", "embedding", "--set", "normalize=false", "--mean", "0", "--std", "1")
+    frame = ("--resize", "letterbox", "--align", "top-left", "--pad", "7")
+    ran = edgecv_command("wrap", float_model, *words, *frame, "-o", tmp_path / "w.edgecv", "--json")
+    assert ran.status == 0, ran.err
+    manifest = ran.json["manifest"]
+    assert manifest["task"] == "embedding"
+    assert manifest["decoder"] == {"name": "embedding", "parameters": {"normalize": False}}
+    rule = manifest["inputs"][0]["resize"]
+    assert (rule["mode"], rule["align"], rule["pad_value"]) == ("letterbox", "top-left", 7)

@@ -62,22 +62,20 @@ def test_the_error_by_hand() -> None:
     assert found.item() == pytest.approx(0.29 - 0.032)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_near_the_best_of_all_choices(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    mixed = generator.normal(0, 1, (50, 10)) @ generator.normal(0, 1, (10, 10))
-    known = moments(mixed.T @ mixed / 50, generator.normal(0, 0.05, (10, 10)))
-    weights = generator.uniform(-20, 20, (1, 10, 3))
+def test_near_the_best_of_all_choices() -> None:
+    gained, possible = 0.0, 0.0
     choices = np.array(list(product((0, 1), repeat=10))).T[None]
-    errors = np.stack(
-        [output_error(weights[..., [i]], np.floor(weights[..., [i]]) + choices, known)[0] for i in range(3)]
-    )
-    found = output_error(weights, learned_levels(weights, known), known)[0]
-    nearest = output_error(weights, np.rint(weights), known)[0]
-    assert np.all(found >= errors.min(axis=1) - 1e-9)
-    assert np.all(found <= nearest + 1e-9)
-    # Most of what there is to gain is gained.
-    assert np.mean(nearest - found) >= 0.6 * np.mean(nearest - errors.min(axis=1))
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        mixed = generator.normal(0, 1, (50, 10)) @ generator.normal(0, 1, (10, 10))
+        known = moments(mixed.T @ mixed / 50, generator.normal(0, 0.05, (10, 10)))
+        weights = generator.uniform(-20, 20, (1, 10, 1))
+        least = output_error(weights, np.floor(weights) + choices, known).min()
+        found = output_error(weights, learned_levels(weights, known), known).item()
+        nearest = output_error(weights, np.rint(weights), known).item()
+        assert least - 1e-9 <= found <= nearest + 1e-9
+        gained, possible = gained + nearest - found, possible + nearest - least
+    assert gained >= 0.8 * possible
 
 
 def test_no_flip_that_helps_is_left() -> None:
@@ -114,15 +112,15 @@ def test_moments_of_many_samples_are_the_covariances() -> None:
     shift = 0.3 * x + generator.normal(0, 0.1, x.shape).astype(np.float32)
     found = moments_of(x, x + shift)
     expected = np.cov(np.concatenate([(x + shift)[0].T, shift[0].T]))
-    damping = 0.01 * np.trace(expected[:3, :3]) / 3 * np.eye(3)
+    damping = 0.1 * np.trace(expected[:3, :3]) / 3 * np.eye(3)
     np.testing.assert_allclose(found.inputs[0], expected[:3, :3] + damping, rtol=2e-3, atol=2e-3)
-    np.testing.assert_allclose(found.drift[0], expected[:3, 3:], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found.drift[0], 0.5 * expected[:3, 3:], rtol=2e-3, atol=2e-3)  # half is made up for
 
 
 def test_the_mean_counts_where_no_bias_will_be_corrected() -> None:
     x = np.full((1, 100, 2), 3.0, np.float32)
     found = moments_of(x, x, centred=False).inputs[0]
-    np.testing.assert_allclose(found, 9.0 + 0.09 * np.eye(2))
+    np.testing.assert_allclose(found, 9.0 + 0.9 * np.eye(2))
     assert np.abs(moments_of(x, x).inputs).max() < 1e-6
 
 

@@ -203,7 +203,7 @@ def test_learned_rounding_answers_better() -> None:
             if has_kernel(layer):
                 again = INT8.kernel(kernel_of(layer), channel_axes(layer))
                 np.testing.assert_allclose(again, kernel_of(layer), rtol=3e-7)
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.8 * errors[0]
 
 
 def test_only_the_named_layers_learn() -> None:

@@ -138,7 +138,7 @@ def test_the_first_yolo_by_hand(decoder: Make, plain: Geometry) -> None:
         ("yolox", {"o": (1, 84, 5)}, {}, "one label per class: 0 classes"),
         ("yolox", {"o": (1, 84, 7)}, {"labels": ("a",)}, "one label per class: 2 classes, 1 labels"),
         ("yolox", {"o": (1, 84, 7), "p": (1,)}, {}, "decoder 'yolox' reads one output; the manifest names 2"),
-        ("yolox", {"o": (1, 84, 7)}, {"score": 0.1}, "the manifest also gives 'score'"),
+        ("yolox", {"o": (1, 84, 7)}, {"score": 0.1}, "not 'score'"),
         ("yolox", {"o": (1, 84, 7)}, {"score_threshold": 1.5}, r"must be a number in \[0, 1\] .* says 1.5"),
         ("yolox", {"o": (1, 84, 7)}, {"strides": [8, 0]}, "strides of decoder .yolox. must be a list"),
         ("yolox", {"o": (1, 84, 7)}, {"max_detections": 2.5}, "max_detections .* must be a whole number"),

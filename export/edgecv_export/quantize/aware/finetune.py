@@ -27,7 +27,7 @@ Labels = npt.NDArray[np.integer[Any]]
 ToReal = Callable[[Pixels], FloatArray]
 
 _PREDICTION_BATCH = 128
-_LEAST_PICTURES = 20
+LEAST_PICTURES = 20
 
 
 @dataclass(frozen=True)
@@ -286,8 +286,8 @@ def _check(teacher: Any, pixels: Pixels, labels: Labels | None) -> None:
         raise InputError(
             f"pixels must be (N, {', '.join(map(str, shape))}) uint8; received {pixels.shape} {pixels.dtype}"
         )
-    if len(pixels) < _LEAST_PICTURES:
-        raise InputError(f"training needs at least {_LEAST_PICTURES} pictures; received {len(pixels)}")
+    if len(pixels) < LEAST_PICTURES:
+        raise InputError(f"training needs at least {LEAST_PICTURES} pictures; received {len(pixels)}")
     if labels is None:
         return
     classes = int(teacher.outputs[0].shape[-1])
