@@ -34,6 +34,7 @@ import _plain
 import edgecv
 import edgecv_runtime as ert
 from edgecv.models.registry import Preprocessing
+from edgecv_export.search import Attempt
 from edgecv_export.sources import Source, source_of
 from edgecv_runtime.bundle import Bundle
 from edgecv_runtime.cli.output import table
@@ -194,16 +195,16 @@ class Bench:
 
             pictured = {"calibration": calibration, "evaluation": evaluation}
             float_size = export("fp32", "fp32").report["size"]
-            self._row(source, export("int8", "int8", **pictured), float_size, calibration, "int8")
-            if self.case.searched:
+            ways = {"int8": {}, **({"budget": {"max_drop": self.case.budget}} if self.case.searched else {})}
+            for way, options in ways.items():
                 try:
-                    found = export("int8", "budget", max_drop=self.case.budget, **pictured)
+                    exported = export("int8", way, notify=_tell, **options, **pictured)
                 except CheckFailedError as failure:
-                    print(f"{self.title} {format}: {failure}", file=sys.stderr)
-                    self.rows.append({"model": self.title, "format": format, "way": "budget", "failed": str(failure)})
+                    print(f"{self.title} {format} {way}: {failure}", file=sys.stderr)
+                    self.rows.append({"model": self.title, "format": format, "way": way, "failed": str(failure)})
                     continue
-                chosen = next(entry for entry in found.report["search"] if entry["chosen"])
-                self._row(source, found, float_size, calibration, f"budget: {chosen['name']}")
+                chosen = next((entry["name"] for entry in exported.report.get("search", ()) if entry["chosen"]), None)
+                self._row(source, exported, float_size, calibration, way if chosen is None else f"{way}: {chosen}")
         return self.rows
 
     def _row(self, source: Source, exported: Any, float_size: int, calibration: Path, way: str) -> None:
@@ -233,6 +234,12 @@ class Bench:
     @property
     def _evaluation(self) -> Path:
         return self.folder / "pictures" / "evaluation"
+
+
+def _tell(attempt: Attempt) -> None:
+    if attempt.fidelity is not None:
+        top1, agreement = attempt.fidelity.accuracy.top1, attempt.fidelity.agreement
+        print(f"  {attempt.candidate.name}: {100 * top1:.2f}, agrees {100 * agreement:.1f} %", file=sys.stderr)
 
 
 def main() -> int:

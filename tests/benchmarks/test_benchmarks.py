@@ -56,7 +56,7 @@ def test_hand_written_region(module: Any, shape: Any, rule: Resize, expected: An
 
 
 def test_every_loop_is_timed_in_every_round(module: Any) -> None:
-    overhead = module("runtime_overhead")
+    common = module("_common")
     calls: list[str] = []
     seconds = common.time_in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 4)
     assert {name: len(column) for name, column in seconds.items()} == {"a": 4, "b": 4}

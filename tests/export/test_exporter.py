@@ -19,6 +19,8 @@ import edgecv_runtime as ert
 from edgecv.models.registry import Preprocessing
 from edgecv_export import exporter
 from edgecv_export.exporter import export
+from edgecv_export.quantize.recipe import Recipe
+from edgecv_export.reference import Fidelity
 from edgecv_export.sources import Source, source_of
 from edgecv_runtime import bundle as bundle_module
 from edgecv_runtime.errors import CheckFailedError, InputError, MissingFileError, OutputError, UnsupportedError
@@ -28,14 +30,6 @@ FORMATS = ("tflite", "onnx", "openvino")
 HALF = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
 RAW = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
 TORCH = Preprocessing(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
-
-
-@pytest.fixture(scope="module")
-def noise() -> list[np.ndarray]:
-    """Eight coloured pictures of 20×18."""
-    from edgecv_export.calibration import generated_images
-
-    return list(generated_images(8, (20, 18), seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -622,8 +616,8 @@ def test_accuracy_before_and_after(
     path = tmp_path / "l.edgecv"
     accuracy = export(lenet, path, evaluation=labelled, max_drop=0.0, labels="0123456789").report["accuracy"]
     expected = float((source_of(lenet).predict(digits[0][:30]).argmax(1) == digits[1][:30]).mean())
-    assert accuracy["float"] == accuracy["artefact"]
     assert accuracy["float"] == {"top1": pytest.approx(expected), "top5": 1.0, "n": 30, "skipped": 0}
+    assert accuracy["artefact"] == {**accuracy["float"], "agreement": 1.0, "gained": 0, "lost": 0}
     with ert.load(path) as model:
         assert (model(digits[0][0]).top(1).labels) == (str(digits[1][0]),)
 
@@ -639,12 +633,96 @@ def test_unreadable_labelled_pictures_are_told_once(tmp_path: Path, labelled: Pa
     assert (report["accuracy"]["artefact"]["n"], report["accuracy"]["artefact"]["skipped"]) == (1, 1)
 
 
-def test_a_drop_that_is_too_large(tmp_path: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    worse = exporter.ClassificationAccuracy(top1=0.5, top5=1.0, n=30, skipped=0)
-    monkeypatch.setattr(exporter, "evaluate_classification", lambda *_: worse)
-    error = refused(tmp_path, evaluation=labelled, max_drop=2.5)
+@pytest.mark.parametrize("precision", ["fp32", "int16x8"])
+def test_a_drop_that_is_too_large(
+    precision: str,
+    tmp_path: Path,
+    labelled: Path,
+    calibration: list[np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where nothing is searched, the budget is checked."""
+    worse = Fidelity(exporter.ClassificationAccuracy(top1=0.5, top5=1.0, n=30, skipped=0), 0.5, 0, 15, ())
+    monkeypatch.setattr(exporter.Reference, "compare", lambda *_: worse)
+    error = refused(tmp_path, evaluation=labelled, max_drop=2.5, precision=precision, calibration=calibration)
     assert isinstance(error, CheckFailedError)
     assert str(error) == ("top-1 falls from 100.00 % to 50.00 %: 50.00 points, 2.5 were allowed; nothing was written")
+
+
+def test_pictures_for_training_and_evaluation_must_differ(
+    tmp_path: Path, labelled: Path, calibration: list[np.ndarray]
+) -> None:
+    error = refused(
+        tmp_path, evaluation=labelled, training=labelled, max_drop=0.5, precision="int8", calibration=calibration
+    )
+    assert isinstance(error, InputError)
+    assert str(error).startswith("training and evaluation pictures must differ; ")
+
+
+def test_mixed_without_a_word_on_what_stays_in_float(tmp_path: Path, calibration: list[np.ndarray]) -> None:
+    error = refused(tmp_path, precision="mixed", calibration=calibration)
+    assert isinstance(error, InputError)
+    assert str(error).startswith("mixed needs to know what stays in float: name layers (--float-layers A,B), or ")
+
+
+# -- the report --------------------------------------------------------------------------------------------------
+
+
+def test_parts_of_a_float_report(tmp_path: Path, lenet: Any) -> None:
+    report = export(lenet, tmp_path / "l.edgecv").report
+    assert set(report) == {
+        "size",
+        "parameters",
+        "macs",
+        "parity",
+        "calibration",
+        "latency",
+        "accuracy",
+        "advice",
+        "layers",
+    }
+    assert (report["layers"], report["accuracy"]) == ([], None)
+    # LeNet-5's own: six channels at first, and nearly all weights in dense layers.
+    assert [(entry["rule"], entry["layers"]) for entry in report["advice"]] == [
+        ("few_channels", ["c1"]), ("heavy_head", ["c5", "f6", "output"]),
+    ]  # fmt: skip
+
+
+def test_parts_of_an_int8_report(
+    tmp_path: Path,
+    lenet: Any,
+    labelled: Path,
+    calibration: list[np.ndarray],
+    digits: tuple[list[np.ndarray], np.ndarray],
+) -> None:
+    recipe = Recipe(estimator="mse", images=20, adaround=False)
+    exported = export(
+        lenet, tmp_path / "l.edgecv", format="onnx", precision="int8", calibration=calibration, evaluation=labelled,
+        recipe=recipe, labels=[f"digit {number}" for number in range(10)],
+    )  # fmt: skip
+    report = exported.report
+    assert set(report) == {
+        "size", "parameters", "macs", "parity", "calibration", "latency", "accuracy", "worst_images", "recipe",
+        "advice", "layers",
+    }  # fmt: skip
+    assert report["recipe"] == {"estimator": "mse", "images": 20, "adaround": False}
+    kernels = [layer.name for layer in lenet.layers if isinstance(layer, (layers.Conv2D, layers.Dense))]
+    assert [row["name"] for row in report["layers"] if row["kind"] in ("Conv2D", "Dense")] == kernels
+    for row in report["layers"]:
+        assert 0.99 < row["cosine"] <= 1
+        assert 20 < row["sqnr_db"] <= 200
+        assert (row["sensitivity"], row["in_float"]) == (None, False)
+    assert sum(row["parameters"] for row in report["layers"]) == pytest.approx(1)
+    worst = report["worst_images"]
+    assert len(worst) == 8
+    assert all((labelled / entry["truth"].removeprefix("digit ") / entry["file"]).is_file() for entry in worst)
+    expected = source_of(lenet).predict(digits[0][:30])
+    with ert.load(exported.path) as model:
+        answers = np.concatenate([model.outputs(image)[0] for image in digits[0][:30]])
+    rows = np.arange(30)
+    drops = expected[rows, expected.argmax(1)] - answers[rows, expected.argmax(1)]
+    assert [entry["probability_drop"] for entry in worst] == pytest.approx(np.sort(drops)[::-1][:8], abs=1e-5)
+    assert report == ert.Bundle(exported.path).report()
 
 
 def test_an_artefact_that_is_not_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ def _tell(attempt: Attempt) -> None:
         return
     remark(
         f"{'✓' if attempt.met else ' '} {attempt.candidate.name}: "
-        f"top-1 {100 * attempt.fidelity.accuracy.top1:.2f} % ({-attempt.drop:+.2f}), "
+        f"top-1 {100 * attempt.fidelity.accuracy.top1:.2f} % ({0 - attempt.drop:+.2f}), "
         f"{100 * attempt.fidelity.agreement:.1f} % as in float, {kilobytes(attempt.artefact.size)}, "
         f"{attempt.latency_ms:.2f} ms"
     )

@@ -91,12 +91,13 @@ def serialize_tflite(model: Any) -> bytes:
 
 
 def compact_ir(content: bytes) -> bytes:
-    """OpenVINO's XML without white space, without the shapes and names that its reader finds out itself.
+    """OpenVINO's XML without white space, without the shapes that its reader finds out itself and the names of weights.
 
     Constants that are the same bytes of the ``.bin`` become one.
     """
     root = ElementTree.fromstring(content)
     _merge_constants(root)
+    computed = _computed_from_image(root)
     for element in root.iter():
         if element.text is not None and not element.text.strip():
             element.text = None
@@ -106,10 +107,12 @@ def compact_ir(content: bytes) -> bytes:
             if layer.get("type") not in ("Parameter", "Result"):
                 for shape in port.findall("dim"):
                     port.remove(shape)
-            if layer.get("type") == "Const":
+            if layer.get("id") not in computed:
                 port.attrib.pop("names", None)
         for port in layer.findall("input/port"):
             port.attrib.pop("precision", None)
+        if layer.get("id") not in computed:
+            layer.set("name", f"w{layer.get('id')}")
     return ElementTree.tostring(root, short_empty_elements=True).replace(b" />", b"/>")
 
 
@@ -132,3 +135,18 @@ def _merge_constants(root: ElementTree.Element) -> None:
     for edge in edges.findall("edge"):
         source = edge.get("from-layer", "")
         edge.set("from-layer", stand_in.get(source, source))
+
+
+def _computed_from_image(root: ElementTree.Element) -> set[str]:
+    """Identities of the layers that depend on the image: the others are made of weights alone."""
+    readers: dict[str, list[str]] = {}
+    for edge in root.iter("edge"):
+        readers.setdefault(edge.get("from-layer", ""), []).append(edge.get("to-layer", ""))
+    waiting = [layer.get("id", "") for layer in root.iter("layer") if layer.get("type") == "Parameter"]
+    found: set[str] = set()
+    while waiting:
+        identity = waiting.pop()
+        if identity not in found:
+            found.add(identity)
+            waiting.extend(readers.get(identity, ()))
+    return found

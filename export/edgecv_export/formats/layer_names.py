@@ -32,7 +32,7 @@ def scope_of(layer_name: str) -> str:
     if _SCOPE.fullmatch(layer_name):
         return layer_name
     # The checksum tells names apart that differ in forbidden characters alone.
-    return f"{_FORBIDDEN.sub('_', layer_name).lstrip('_') or 'layer'}_{zlib.crc32(layer_name.encode()):08x}"
+    return f"{_FORBIDDEN.sub('_', layer_name).lstrip('_-') or 'layer'}_{zlib.crc32(layer_name.encode()):08x}"
 
 
 def layers_in(name: str) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ def copy_layer(layer: Any, **changes: Any) -> Any:
         if build_config and not copy.built:
             copy.build_from_config(build_config)
         copy.set_weights(layer.get_weights())
+        if hasattr(copy, "finalize_state"):  # Normalization computes with what it derives from its weights
+            copy.finalize_state()
     return copy
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import pytest
 
 import edgecv_runtime as ert
 from edgecv_export import exporter
+from edgecv_export.reference import Fidelity
 
 LENET = ("export", "lenet5", "--weights", "digits")
 
@@ -27,19 +30,26 @@ def test_int8_with_everything(edgecv_command: Callable[..., Any], pictures: Path
     rows = [f"{path.relative_to(pictures)},{path.parent.name}" for path in files]
     (numbered / "labels.csv").write_text("\n".join(["file,class_index", *rows]))
     ran = edgecv_command(
-        *LENET, "--format", "onnx", "--precision", "int8", "--calibrate", pictures, "--eval", numbered, "--max-drop", 1,
+        *LENET, "--format", "onnx", "--precision", "int8", "--calibrate", pictures, "--eval", numbered, "--max-drop", 5,
         "--labels", names, "-o", out,
     )  # fmt: skip
     assert ran.status == 0, ran.err
-    assert ran.err == ""
+    # One of 20 pictures is 5 points, all of which the first candidate has left.
+    assert re.fullmatch(
+        r"✓ minmax ranges: top-1 100\.00 % \(\+0\.00\), 100\.0 % as in float, \d+ kB, \d+\.\d\d ms\n", ran.err
+    ), ran.err
     lines = ran.out.splitlines()
-    assert [line.split()[0] for line in lines] == ["size", "parity", "latency", "images", "accuracy", "wrote"]
+    assert [line.split()[0] for line in lines] == [
+        "size", "parity", "latency", "images", "accuracy", "chosen", "advice", "advice", "wrote",
+    ]  # fmt: skip
     assert "61,706 parameters, 416,520 MACs" in lines[0]
     assert "against the float source on 4 calibration images" in lines[1]
     assert "onnxruntime" in lines[2]
     assert lines[3] == "images    20 for calibration"
-    assert lines[4] == "accuracy  top-1 100.00 % → 100.00 % on 20 images"
-    assert lines[5] == f"wrote {out}"
+    assert lines[4] == "accuracy  top-1 100.00 % → 100.00 % on 20 images, 100.0 % answered as in float"
+    assert lines[5] == "chosen    minmax ranges (int8), of 1 tried"
+    assert lines[6] == "advice    Convolutions with fewer than 8 output channels: c1"
+    assert lines[8] == f"wrote {out}"
     bundle = ert.Bundle(out)
     assert bundle.manifest.labels[7] == "seven"
     assert bundle.manifest.name == "l"
@@ -85,7 +95,42 @@ def test_an_unreadable_picture_is_one_line(edgecv_command: Callable[..., Any], p
             (*LENET, "--format", "onnx", "--precision", "int16x8"),
             r"edgecv export: int16x8 \(.*\) is a TFLite scheme that ONNX has no kernels for: .*",
         ),
-        ((*LENET, "--precision", "mixed"), r"edgecv export: mixed keeps chosen layers in float .*"),
+        (
+            (*LENET, "--precision", "mixed", "--calibrate", "{tmp}"),
+            r"edgecv export: mixed needs to know what stays in float: name layers \(--float-layers A,B\), or .*",
+        ),
+        (
+            (*LENET, "--float-layers", "c1"),
+            r"edgecv export: layers stay in float in precision mixed only; received precision fp32",
+        ),
+        (
+            (*LENET, "--precision", "int8", "--calibrate", "{tmp}", "--train", "{tmp}"),
+            r"edgecv export: training pictures serve the search for int8 or mixed within a budget: .*",
+        ),
+        (
+            (
+                *LENET,
+                "--precision",
+                "mixed",
+                "--calibrate",
+                "{tmp}",
+                "--eval",
+                "{tmp}",
+                "--max-drop",
+                "1",
+                "--float-layers",
+                "c1",
+            ),
+            r"edgecv export: with max_drop the search chooses: leave out float_layers and recipe .*",
+        ),
+        ((*LENET, "--report", "page.txt"), r"edgecv export: a report's page must end in \.html; received 'page.txt'"),
+        (("export", "none.keras", "--mean", "0", "--std", "1"), r"edgecv export: no file at none\.keras"),
+        (("export", "none.h5"), r"edgecv export: what none\.h5 expects of a pixel must be given: --mean and --std .*"),
+        (
+            ("export", "none.h5", "--weights", "digits", "--mean", "0", "--std", "1"),
+            r"edgecv export: none\.h5 holds its own weights; received --weights digits",
+        ),
+        (("export", "none.keras", "--alpha", "0.5"), r"edgecv export: .*alpha.*none\.keras.*|.*none\.keras.*alpha.*"),
         ((*LENET, "--target", "rpi5"), r"edgecv export: no target is described in this version; received 'rpi5': .*"),
         (
             (*LENET, "--precision", "int8"),
@@ -105,8 +150,6 @@ def test_an_unreadable_picture_is_one_line(edgecv_command: Callable[..., Any], p
 def test_bad_input_is_one_line_and_status_2(
     words: tuple[str, ...], message: str, edgecv_command: Callable[..., Any], tmp_path: Path
 ) -> None:
-    import re
-
     ran = edgecv_command(*(word.replace("{tmp}", str(tmp_path)) for word in words), "-o", tmp_path / "out.edgecv")
     assert ran.status == 2
     assert ran.out == ""
@@ -163,14 +206,111 @@ def test_where_the_bundle_cannot_go(edgecv_command: Callable[..., Any], tmp_path
 def test_too_large_a_drop_is_status_1(
     edgecv_command: Callable[..., Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worse = exporter.ClassificationAccuracy(top1=0.9, top5=1.0, n=20, skipped=0)
-    monkeypatch.setattr(exporter, "evaluate_classification", lambda *_: worse)
+    worse = Fidelity(exporter.ClassificationAccuracy(top1=0.9, top5=1.0, n=20, skipped=0), 0.9, 0, 2, ())
+    monkeypatch.setattr(exporter.Reference, "compare", lambda *_: worse)
     ran = edgecv_command(*LENET, "--eval", pictures, "--max-drop", 5, "-o", tmp_path / "l.edgecv")
     assert ran.status == 1
     assert ran.err == (
         "edgecv export: top-1 falls from 100.00 % to 90.00 %: 10.00 points, 5 were allowed; nothing was written\n"
     )
     assert not (tmp_path / "l.edgecv").exists()
+
+
+# -- a search, and models from files -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lamp_words(
+    lamps: Any, lamp_reader: Callable[[int], Any], tmp_path: Path
+) -> Callable[[int], tuple[str | Path, ...]]:
+    """``lamp_words(wild)``: the command for a whole model.keras, which a search within no drop is asked of."""
+
+    def build(wild: int) -> tuple[str | Path, ...]:
+        file = tmp_path / "lamps.keras"
+        lamp_reader(wild).save(file)
+        return (
+            "export", file, "--mean", "0", "--std", "255", "--precision", "int8", "--calibrate", lamps.folder,
+            "--eval", lamps.folder, "--max-drop", "0", "-o", tmp_path / "l.edgecv", "--report", tmp_path / "page.html",
+        )  # fmt: skip
+
+    return build
+
+
+def test_a_search_that_ends_with_a_layer_in_float(
+    edgecv_command: Callable[..., Any], lamp_words: Callable[[int], Any], lamps: Any, tmp_path: Path
+) -> None:
+    ran = edgecv_command(*lamp_words(1))
+    assert ran.status == 0, ran.err
+    told = ran.err.splitlines()
+    assert [line.partition(":")[0] for line in told] == [
+        "  minmax ranges", "  channels equalized", "  mse ranges", "  percentile ranges", "  entropy ranges",
+        "  minmax ranges, 10 images", "✓ wild_0 in float",
+    ]  # fmt: skip
+    assert "top-1 25.00 % (-75.00), 25.0 % as in float" in told[0]
+    assert "chosen    wild_0 in float (mixed), of 7 tried" in ran.out.splitlines()
+    manifest = ert.Bundle(tmp_path / "l.edgecv").manifest
+    assert (manifest.precision, manifest.architecture["name"]) == ("mixed", "custom")
+    with ert.load(tmp_path / "l.edgecv") as model:
+        assert [model(image).indices[0] for image in lamps.images[:8]] == lamps.classes[:8]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for part in ("wild_0 in float", "percentile ranges", "75", "<svg"):
+        assert part in page, part
+
+
+def test_a_search_that_fails_writes_a_page_and_no_bundle(
+    edgecv_command: Callable[..., Any], lamp_words: Callable[[int], Any], tmp_path: Path
+) -> None:
+    ran = edgecv_command(*lamp_words(3))
+    assert (ran.status, ran.out) == (1, "")
+    *told, where, error = ran.err.splitlines()
+    assert len(told) == 9
+    assert where == f"what was tried: {tmp_path / 'page.html'}"
+    assert re.fullmatch(
+        r"edgecv export: none of 9 candidates is within 0 points: the best \(minmax ranges\) takes top-1 from "
+        r"100\.00 % to 25\.00 %, 75\.00 points; most sensitive: (wild_\d, ){2}wild_\d; what may help: training "
+        r"pictures \(--train DIR\), more calibration pictures, fp16; nothing was written",
+        error,
+    ), error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lamps.keras", "page.html"]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for part in ("16-bit activations", "2 layers in float", "wild_2"):
+        assert part in page, part
+
+
+def test_layers_by_name(edgecv_command: Callable[..., Any], pictures: Path, tmp_path: Path) -> None:
+    words = ("--precision", "mixed", "--calibrate", pictures, "--float-layers", " c1, output ,")
+    ran = edgecv_command(*LENET, *words, "-o", tmp_path / "l.edgecv", "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json["report"]["recipe"] == {"float_layers": ["c1", "output"]}
+    assert ran.json["manifest"]["outputs"][0]["dtype"] == "float32"
+    ran = edgecv_command(*LENET, *words[:-1], "c9", "-o", tmp_path / "m.edgecv")
+    assert (ran.status, ran.err) == (
+        2,
+        "edgecv export: float_layers must name layers of 'lenet5'; 'c9' is none: see "
+        "[layer.name for layer in model.layers]\n",
+    )
+
+
+def test_a_whole_model_of_keras_2(edgecv_command: Callable[..., Any], tmp_path: Path, chain: Any) -> None:
+    """Its depthwise layers carry an argument that Keras 3 does not take."""
+    import h5py
+
+    file = tmp_path / "old.h5"
+    chain.save(file)
+    with h5py.File(file, "r+") as opened:
+        config = json.loads(opened.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] == "DepthwiseConv2D":
+                layer["config"]["groups"] = 1
+        opened.attrs["model_config"] = json.dumps(config)
+    words = ("--mean", "127.5", "--std", "127.5", "--resize", "crop", "--crop-fraction", "0.875")
+    ran = edgecv_command("export", file, *words, "-o", tmp_path / "o.edgecv", "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json["report"]["parameters"] == chain.count_params()
+    assert ran.json["manifest"]["architecture"] == {"name": "custom", "keras_name": "chain"}
+    resize = ran.json["manifest"]["inputs"][0]["resize"]
+    assert (resize["mode"], resize["crop_fraction"]) == ("crop", 0.875)
+    assert ert.verify(tmp_path / "o.edgecv").passed
 
 
 def test_format_and_target_exclude_each_other(edgecv_command: Callable[..., Any], tmp_path: Path) -> None:

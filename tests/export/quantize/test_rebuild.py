@@ -146,3 +146,18 @@ def test_rebuilding_keeps_the_function(body: Any) -> None:
         lambda step: copies.setdefault(id(step.layer), copies.get(id(step.layer)) or copy_layer(step.layer)),
     )
     np.testing.assert_allclose(copy(images()), model(images()), atol=1e-6)
+
+
+def test_a_normalization_layer_keeps_its_statistics() -> None:
+    """Its mean and variance are derived from the weights: a copy with the weights alone would compute with 0 and 1."""
+    image = keras.Input((2, 2, 3))
+    layer = keras.layers.Normalization()
+    model = keras.Model(image, keras.layers.Conv2D(1, 1)(layer(image)))
+    layer.set_weights([np.array([1.0, 2.0, 3.0]), np.array([4.0, 9.0, 16.0]), np.zeros((), np.int64)])
+    layer.finalize_state()
+    copy = copy_layer(layer)
+    values = np.array([[[[5.0, 8.0, 11.0]]]], np.float32)
+    np.testing.assert_allclose(np.asarray(copy(values)), [[[[2.0, 2.0, 2.0]]]], rtol=1e-6)
+    inputs = np.random.default_rng(0).normal(size=(2, 2, 2, 3)).astype(np.float32)
+    rebuilt = rebuild_model(Graph(model), lambda step: copy_layer(step.layer))
+    np.testing.assert_allclose(np.asarray(rebuilt(inputs)), np.asarray(model(inputs)), rtol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from edgecv.models.registry import Preprocessing
 from edgecv_export.calibration import generated_images
 from edgecv_export.exporter import export
 from edgecv_export.sources import source_of
-from edgecv_runtime.errors import InputError, MissingFileError, UnsupportedError
+from edgecv_runtime.errors import CheckFailedError, InputError, MissingFileError, UnsupportedError
 
 HALF = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
 TORCH = Preprocessing(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
@@ -133,6 +134,82 @@ def test_the_source_itself(onnx_file: Callable[..., Path], pictures: list[np.nda
     source = source_of(path, HALF)
     assert (source.size, source.classes) == ((16, 16), 5)
     np.testing.assert_allclose(source.predict(pictures), by_hand(path, HALF, pictures), atol=1e-5)
+
+
+def in_float(**options: Any) -> Any:
+    return export(options.pop("model"), options.pop("path"), preprocessing=HALF, precision="mixed", **options)
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_nodes_that_stay_in_float(
+    format: str, onnx_file: Callable[..., Path], pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    """A file has nodes instead of layers; they go by their own names."""
+    source, path = onnx_file(), tmp_path / "m.edgecv"
+    exported = in_float(
+        model=source, path=path, format=format, calibration=pictures, float_layers=("conv", "dense_layer")
+    )
+    assert exported.manifest.precision == "mixed"
+    assert exported.report["recipe"] == {"float_layers": ["conv", "dense_layer"]}
+    assert exported.report["layers"] == []
+    expected = by_hand(source, HALF, pictures)
+    with ert.load(path) as model:
+        answers = np.concatenate([model.outputs(picture)[0] for picture in pictures])
+    assert np.abs(answers - expected).max() <= 1e-2 * np.ptp(expected)
+    if format == "onnx":
+        import onnx
+
+        graph = onnx.load_from_string(ert.Bundle(path).artefact().model).graph
+        kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+        weights = [kinds.get(node.input[1]) for node in graph.node if node.op_type in ("Conv", "Gemm")]
+        assert weights == [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT]
+
+
+def test_nodes_that_are_not_there(onnx_file: Callable[..., Path], pictures: list[np.ndarray], tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        in_float(
+            model=onnx_file(), path=tmp_path / "m.edgecv", format="onnx", calibration=pictures,
+            float_layers=("conv", "konv"),
+        )  # fmt: skip
+    assert str(caught.value) == "ONNX has no operation of its own for 'konv', so it cannot stay in float"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def labelled(onnx_file: Callable[..., Path], pictures: list[np.ndarray], tmp_path: Path) -> Path:
+    """The pictures, labelled as the file itself answers: float is always right."""
+    import cv2
+
+    classes = by_hand(onnx_file(), HALF, pictures).argmax(1)
+    for index, (picture, number) in enumerate(zip(pictures, classes.tolist(), strict=True)):
+        (tmp_path / "labelled" / str(number)).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "labelled" / str(number) / f"{index}.png"), picture[..., ::-1])
+    return tmp_path / "labelled"
+
+
+def test_a_search_tries_ranges_alone(
+    onnx_file: Callable[..., Path],
+    pictures: list[np.ndarray],
+    labelled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the file holds is not changed: no equalization, no layers by sensitivity, no training."""
+    from edgecv_export.search import Search
+
+    options = {
+        "preprocessing": HALF, "format": "onnx", "calibration": pictures, "evaluation": labelled, "max_drop": 0.0,
+    }  # fmt: skip
+    report = export(onnx_file(), tmp_path / "m.edgecv", precision="int8", **options).report
+    assert [entry["name"] for entry in report["search"]] == ["minmax ranges"]
+    assert report["accuracy"]["float"]["top1"] == report["accuracy"]["artefact"]["top1"] == 1.0
+    with pytest.raises(UnsupportedError, match="^mixed within a budget needs a Keras model"):
+        export(onnx_file(), tmp_path / "n.edgecv", precision="mixed", **options)
+    tried = Search._try
+    monkeypatch.setattr(Search, "_try", lambda self, candidate: replace(tried(self, candidate), drop=9.0, met=False))
+    with pytest.raises(CheckFailedError, match="^none of 4 candidates is within 0 points: .*; what may help: more cal"):
+        export(onnx_file(), tmp_path / "n.edgecv", precision="int8", **options)
+    assert not (tmp_path / "n.edgecv").exists()
 
 
 def test_refused(onnx_file: Callable[..., Path], tmp_path: Path) -> None:

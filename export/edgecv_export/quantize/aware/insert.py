@@ -20,9 +20,10 @@ from edgecv_export.quantize.affine import FloatArray, Range
 from edgecv_export.quantize.aware.calibrate import Calibrated, calibrate
 from edgecv_export.quantize.aware.split import split_names, split_unfused_activations
 from edgecv_export.quantize.aware.stored import stored_layers
+from edgecv_export.quantize.correct import INT8, round_and_correct
 from edgecv_export.quantize.fold import fold_batch_norms
 from edgecv_export.quantize.graph import Graph, Step
-from edgecv_export.quantize.kernels import has_kernel
+from edgecv_export.quantize.kernels import bias_of, has_kernel
 from edgecv_export.quantize.rebuild import copy_layer, rebuild_model
 from edgecv_export.quantize.simulate import check_names
 from edgecv_runtime.errors import InputError, UnsupportedError
@@ -99,6 +100,28 @@ def prepare(
     return rebuild_model(graph, insertion.layer_for)
 
 
+def correct_biases(aware: Any, images: FloatArray) -> None:
+    """Correct the biases of an aware network for the shift of means that its rounding causes, in place.
+
+    Layer by layer, against the same network without rounding (`correct.round_and_correct`).
+
+    Parameters
+    ----------
+    aware : keras.Model
+        From `prepare`, with 8-bit activations and kernels.
+    images : (N, ...) float32
+        As the network takes them; some dozens will do.
+    """
+    from edgecv_export.quantize.aware.layers import AwareKernel
+
+    layers = {layer.inner.name: layer for layer in aware.layers if isinstance(layer, AwareKernel)}
+    in_float = [name for name, layer in layers.items() if layer.bits is None]
+    network = _plain(aware, rounded=False)
+    corrected = round_and_correct(network, images, images, INT8, ranges=finish(aware)[1], float_layers=in_float)
+    for name, layer in layers.items():
+        layer.shift_bias(bias_of(corrected.get_layer(name)) - bias_of(network.get_layer(name)))
+
+
 def finish(aware: Any) -> tuple[Any, dict[str, Range]]:
     """The float network inside an aware one, and the ranges of its stored tensors.
 
@@ -123,15 +146,22 @@ def finish(aware: Any) -> tuple[Any, dict[str, Range]]:
     """
     from edgecv_export.quantize.aware.layers import AwareActivation, AwareKernel
 
-    graph = Graph(aware)
-    activations = [step.layer for step in graph.steps if isinstance(step.layer, AwareActivation)]
-    if not any(isinstance(step.layer, AwareKernel) for step in graph.steps):
+    steps = Graph(aware).steps
+    activations = [step.layer for step in steps if isinstance(step.layer, AwareActivation)]
+    if not any(isinstance(step.layer, AwareKernel) for step in steps):
         raise InputError(f"a network made by prepare() is required; {aware.name!r} has no aware layer")
     if any(layer.bits != 8 for layer in activations):
         raise UnsupportedError(
             f"artefacts hold 8-bit activations; this network has {activations[0].bits} bits: "
             "prepare(bits=8, widen=...) stands for fewer"
         )
+    return _plain(aware, rounded=True), {layer.source: layer.range() for layer in activations}
+
+
+def _plain(aware: Any, *, rounded: bool) -> Any:
+    """The network without the aware layers, with kernels rounded or as they are trained."""
+    from edgecv_export.quantize.aware.layers import AwareActivation, AwareKernel
+
     copies: dict[int, Any] = {}
 
     def rebuild(step: Step) -> Any:
@@ -139,10 +169,10 @@ def finish(aware: Any) -> tuple[Any, dict[str, Range]]:
         if isinstance(layer, AwareActivation):
             return lambda tensor, **_: tensor
         if id(layer) not in copies:
-            copies[id(layer)] = layer.plain() if isinstance(layer, AwareKernel) else copy_layer(layer)
+            copies[id(layer)] = layer.plain(rounded=rounded) if isinstance(layer, AwareKernel) else copy_layer(layer)
         return copies[id(layer)]
 
-    return rebuild_model(graph, rebuild), {layer.source: layer.range() for layer in activations}
+    return rebuild_model(Graph(aware), rebuild)
 
 
 class _Insertion:

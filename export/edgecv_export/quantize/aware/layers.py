@@ -64,16 +64,20 @@ class AwareKernel(keras.layers.Layer):
         self.bias_unit.assign(bias_unit)
         self.inner.set_weights([kernel / unit, bias / bias_unit])
 
-    def effective(self) -> tuple[Any, Any]:
-        """Kernel and bias as the layer computes with them."""
+    def shift_bias(self, shift: Any) -> None:
+        """Add to the bias as it is computed with."""
+        self.inner.bias.assign(self.inner.bias + shift / self.bias_unit)
+
+    def effective(self, *, rounded: bool = True) -> tuple[Any, Any]:
+        """Kernel and bias as the layer computes with them; or the kernel as it is trained."""
         kernel = ops.multiply(self.inner.kernel, self.unit)
-        if self.bits is not None:
+        if rounded and self.bits is not None:
             kernel = fake_quantize_kernel(kernel, self.axes, self.bits)
         return kernel, ops.multiply(self.inner.bias, self.bias_unit)
 
-    def plain(self) -> Any:
-        """A layer of the inner one's kind with the kernel and bias computed with."""
-        kernel, bias = (ops.convert_to_numpy(value) for value in self.effective())
+    def plain(self, *, rounded: bool = True) -> Any:
+        """A layer of the inner one's kind with those."""
+        kernel, bias = (ops.convert_to_numpy(value) for value in self.effective(rounded=rounded))
         copy = type(self.inner).from_config(self.inner.get_config())
         copy.build_from_config(self.inner.get_build_config())
         copy.set_weights([kernel, bias])

@@ -11,9 +11,10 @@ import numpy as np
 from edgecv_export.quantize.affine import Range
 from edgecv_export.quantize.aware.augment import Augmentation, Pixels
 from edgecv_export.quantize.aware.finetune import History, Labels, Schedule, ToReal, finetune
-from edgecv_export.quantize.aware.insert import RangeKind, finish, prepare
+from edgecv_export.quantize.aware.insert import RangeKind, correct_biases, finish, prepare
 
 _CALIBRATION_PICTURES = 256
+_CORRECTION_PICTURES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,8 @@ def train_aware(
     seed: int = 0,
 ) -> AwareResult:
     """Fine-tune a network for its int8 artefact.
+
+    Training begins with the post-training network: ranges calibrated, kernels rounded, biases corrected.
 
     Parameters
     ----------
@@ -102,15 +105,9 @@ def train_aware(
     if calibration is None:
         order = np.random.default_rng(seed).permutation(len(pixels))
         calibration = pixels[order[:_CALIBRATION_PICTURES]]
-    aware = prepare(
-        network,
-        grid_to_real(calibration),
-        ranges=ranges,
-        widen=widen,
-        float_layers=float_layers,
-        initial=initial,
-        seed=seed,
-    )
+    values = grid_to_real(calibration)
+    aware = prepare(network, values, ranges=ranges, widen=widen, float_layers=float_layers, initial=initial, seed=seed)
+    correct_biases(aware, values[:_CORRECTION_PICTURES])
     history = finetune(aware, network if teacher is None else teacher, pixels, labels, grid_to_real, schedule)
     trained, found = finish(aware)
     return AwareResult(trained, found, history)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgecv_export.quantize.affine import Range, quantize_weights
-from edgecv_export.quantize.aware.insert import finish, prepare
+from edgecv_export.quantize.aware.insert import correct_biases, finish, prepare
 from edgecv_export.quantize.fold import fold_batch_norms
 from edgecv_export.quantize.inputs import peel_input_scaling
 from edgecv_export.quantize.kernels import channel_axes, has_kernel, kernel_of
@@ -135,6 +135,18 @@ def test_what_goes_for_an_output_goes_for_the_activation_split_off(gated: Any, i
     _, ranges = finish(prepare(gated, images, initial={"a_se_expand": Range(0, 2)}, float_layers=["a_se_reduce"]))
     assert ranges["a_se_expand_sigmoid"].high == pytest.approx(2)
     assert not {"a_se_reduce", "a_se_reduce_silu"} & set(ranges)
+
+
+def test_biases_are_corrected_as_after_training(residual: Any, images: np.ndarray) -> None:
+    aware = prepare(residual, images, widen=32.0)
+    kernels = finish(aware)[0].get_layer("branch").kernel
+    wanted = logits(residual, images)
+    before = logits(aware, images)
+    correct_biases(aware, images)
+    after = logits(aware, images)
+    # Means over the images meet again; the kernels are as they were.
+    assert np.abs((before - wanted).mean(axis=0)).max() > 10 * np.abs((after - wanted).mean(axis=0)).max()
+    np.testing.assert_array_equal(finish(aware)[0].get_layer("branch").kernel, kernels)
 
 
 def test_batch_statistics_and_dropout_have_no_part(residual: Any, images: np.ndarray) -> None:
