@@ -1,8 +1,9 @@
 """Fine-tune an aware network to answer as its float original.
 
 The float network is the teacher: its logits say more than labels do, and pictures without labels serve as well. The
-state that training starts from is scored like every epoch's, on pictures kept aside, and the best state is kept: the
-result is never below its start there.
+state that training starts from is scored like every epoch's, on pictures kept aside. Of the states that get no fewer of
+those right than the start, the one with the least error is kept: the result is never below its start there, and counts
+of a few hundred pictures, which are noisy, do not choose between states that differ little.
 
 References
 ----------
@@ -88,6 +89,8 @@ class Score:
         Share of pictures with the teacher's top-1.
     divergence : float
         Mean Kullback-Leibler divergence from the teacher's probabilities, in nats.
+    error : float
+        What training lessens: the loss of `distillation_loss` on the pictures kept aside.
     loss : float or None
         Mean training loss of the epoch; None for the start.
     """
@@ -96,12 +99,13 @@ class Score:
     accuracy: float | None
     agreement: float
     divergence: float
+    error: float
     loss: float | None = None
 
     @property
-    def merit(self) -> tuple[float, float]:
-        """Larger is better: what is counted first, then the divergence."""
-        return (self.agreement if self.accuracy is None else self.accuracy, -self.divergence)
+    def right(self) -> float:
+        """Share of pictures with the right answer: that of the label, or of the teacher where there are no labels."""
+        return self.agreement if self.accuracy is None else self.accuracy
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -134,7 +138,7 @@ def finetune(
     grid_to_real: ToReal,
     schedule: Schedule | None = None,
 ) -> History:
-    """Train an aware network in place, and leave it in the best state seen, its start included.
+    """Train an aware network in place, and leave it in the best state seen, its start among them.
 
     Parameters
     ----------
@@ -166,13 +170,14 @@ def finetune(
     order = generator.permutation(len(pixels))
     aside = max(1, round(schedule.held_out * len(pixels)))
     judged, learned = np.sort(order[:aside]), order[aside:]
-    judge = _Judge(teacher, pixels[judged], None if labels is None else labels[judged], grid_to_real)
 
     steps = -(-len(learned) // schedule.batch)
     rate = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, schedule.epochs * steps)
     weight = schedule.label_weight if labels is not None else 0.0
-    aware.compile(keras.optimizers.Adam(rate), distillation_loss(schedule.temperature, weight))
+    loss = distillation_loss(schedule.temperature, weight)
+    aware.compile(keras.optimizers.Adam(rate), loss)
     batches = _Batches(teacher, pixels, labels, grid_to_real, schedule, learned)
+    judge = _Judge(teacher, pixels[judged], None if labels is None else labels[judged], grid_to_real, loss)
 
     scores = [judge.score(aware, 0, None)]
     kept, weights = 0, aware.get_weights()
@@ -184,7 +189,7 @@ def finetune(
                 aware.reset_metrics()
                 bar.advance()
             scores.append(judge.score(aware, epoch, float(np.mean(losses))))
-            if scores[-1].merit > scores[kept].merit:
+            if scores[-1].right >= scores[0].right and scores[-1].error < scores[kept].error:
                 kept, weights = epoch, aware.get_weights()
     aware.set_weights(weights)
     return History(tuple(scores), kept)
@@ -220,11 +225,16 @@ def logits_of(network: Any, pixels: Pixels, grid_to_real: ToReal) -> FloatArray:
 class _Judge:
     """Scores states on the pictures kept aside."""
 
-    def __init__(self, teacher: Any, pixels: Pixels, labels: Labels | None, grid_to_real: ToReal) -> None:
-        self.pixels, self.labels, self.grid_to_real = pixels, labels, grid_to_real
+    def __init__(
+        self, teacher: Any, pixels: Pixels, labels: Labels | None, grid_to_real: ToReal, loss: Callable[[Any, Any], Any]
+    ) -> None:
+        self.pixels, self.labels, self.grid_to_real, self.loss = pixels, labels, grid_to_real, loss
         self.wanted = logits_of(teacher, pixels, grid_to_real)
+        self.targets = np.concatenate([self.wanted, one_hot(labels, *self.wanted.shape)], axis=1)
 
     def score(self, aware: Any, epoch: int, loss: float | None) -> Score:
+        from keras import ops
+
         got = logits_of(aware, self.pixels, self.grid_to_real)
         top = got.argmax(axis=1)
         log_wanted, log_got = log_softmax(self.wanted), log_softmax(got)
@@ -234,6 +244,7 @@ class _Judge:
             accuracy=None if self.labels is None else float((top == self.labels).mean()),
             agreement=float((top == self.wanted.argmax(axis=1)).mean()),
             divergence=float(divergence),
+            error=float(np.mean(ops.convert_to_numpy(self.loss(self.targets, got)))),
             loss=loss,
         )
 
@@ -253,9 +264,7 @@ class _Batches:
         self.teacher, self.pixels, self.grid_to_real = teacher, pixels, grid_to_real
         self.schedule, self.learned = schedule, learned
         classes = int(teacher.outputs[0].shape[-1])
-        self.one_hot = np.zeros((len(pixels), classes), np.float32)
-        if labels is not None:
-            self.one_hot[np.arange(len(pixels)), labels] = 1.0
+        self.one_hot = one_hot(labels, len(pixels), classes)
         self.taught = None
         if not schedule.augmentation.changes:
             self.taught = np.zeros((len(pixels), classes), np.float32)
@@ -271,6 +280,14 @@ class _Batches:
             inputs = self.grid_to_real(pixels)
             taught = np.asarray(self.teacher.predict_on_batch(inputs)) if self.taught is None else self.taught[chosen]
             yield inputs, np.concatenate([taught, self.one_hot[chosen]], axis=1)
+
+
+def one_hot(labels: Labels | None, count: int, classes: int) -> FloatArray:
+    """(count, classes): a one for each label; zeros without labels."""
+    rows = np.zeros((count, classes), np.float32)
+    if labels is not None:
+        rows[np.arange(count), labels] = 1.0
+    return rows
 
 
 def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:

@@ -30,11 +30,9 @@ def test_log_softmax_of_large_logits() -> None:
     np.testing.assert_allclose(log_softmax(np.array([[1000.0, 1000.0]], np.float32)), [[-np.log(2), -np.log(2)]])
 
 
-def test_accuracy_decides_then_divergence() -> None:
-    better = Score(epoch=3, accuracy=0.8, agreement=0.7, divergence=0.5)
-    assert better.merit > Score(epoch=1, accuracy=0.79, agreement=0.99, divergence=0.1).merit
-    assert better.merit > Score(epoch=2, accuracy=0.8, agreement=0.7, divergence=0.6).merit
-    assert Score(0, None, 0.9, 0.5).merit > Score(1, None, 0.8, 0.1).merit
+def test_what_counts_as_right() -> None:
+    assert Score(epoch=3, accuracy=0.8, agreement=0.7, divergence=0.5, error=0.4).right == 0.8
+    assert Score(epoch=3, accuracy=None, agreement=0.7, divergence=0.5, error=0.4).right == 0.7
 
 
 def top1(network: Any, ranges: Any, trained: Any) -> float:
@@ -68,7 +66,8 @@ def test_training_recovers_two_thirds(trained: Any, with_labels: bool) -> None:
     assert before - start > 0.04  # the stress is one
     assert after - start >= 2 / 3 * (before - start)
     history = result.history
-    assert history.best.merit >= history.start.merit
+    assert history.best.right >= history.start.right
+    assert history.best.error == min(score.error for score in history.scores if score.right >= history.start.right)
     assert len(history.scores) == 6
     assert (history.best.accuracy is not None) is with_labels
 
