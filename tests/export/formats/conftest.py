@@ -101,7 +101,8 @@ def assert_near() -> Callable[..., None]:
             itself = np.stack([model.outputs(image)[0][0] for image in pictures])
         # Left to their defaults, ONNX Runtime and OpenVINO round a dynamic model's activations too.
         np.testing.assert_allclose(answers, itself, atol=5e-3 if precision == "dynamic" else 1e-5)
-        agreement = float((answers.argmax(1) == expected.argmax(1)).mean())
-        assert agreement >= (0.98 if one.bundle.manifest.name == "lenet" else 0.5)
+        # Of ten classes that random weights hold for about equally probable, rounding may choose another.
+        if one.bundle.manifest.name == "lenet" or precision in ("fp32", "fp16"):
+            assert float((answers.argmax(1) == expected.argmax(1)).mean()) >= 0.98
 
     return check

@@ -30,21 +30,21 @@ class Calibrated:
     ----------
     range : Range
         With the least squared error at the bits asked for.
-    batch_width : float
-        Mean width between the extremes of one batch.
+    image_width : float
+        Mean width between the extremes of one image.
     """
 
     range: Range
-    batch_width: float
+    image_width: float
 
     @property
     def share(self) -> float:
-        """Width of the range over that of a batch."""
-        return (self.range.high - self.range.low) / max(self.batch_width, 1e-8)
+        """Width of the range over that of an image."""
+        return (self.range.high - self.range.low) / max(self.image_width, 1e-8)
 
 
 def calibrate(
-    model: Any, images: FloatArray, *, bits: int = 8, batch: int = 32, seed: int = 0
+    model: Any, images: FloatArray, *, bits: int = 8, batch: int = 16, seed: int = 0
 ) -> dict[str, Calibrated]:
     """Ranges of every stored tensor.
 
@@ -57,7 +57,7 @@ def calibrate(
     bits : int
         Of the grid.
     batch : int
-        Images whose extremes one step of a moving average sees.
+        Images that are run at once.
     seed : int
         For the sample of each tensor.
 
@@ -74,12 +74,14 @@ def calibrate(
     graph = Graph(model)
     with Progress(len(starts), "calibrating ranges", "batches") as bar:
         for start in starts:
-            for name, values in _stored_values(graph, images[start : start + batch]):
-                low, high = float(values.min()), float(values.max())
-                widths.setdefault(name, []).append(max(high, 0.0) - min(low, 0.0))
+            for name, tensor in _stored_values(graph, images[start : start + batch]):
+                values = tensor.reshape(len(tensor), -1)
+                low, high = np.minimum(values.min(axis=1), 0), np.maximum(values.max(axis=1), 0)
+                widths.setdefault(name, []).extend((high - low).tolist())
+                flat = values.reshape(-1)
+                part = generator.choice(flat, per_batch) if flat.size > per_batch else flat
                 # The extremes stay in the sample: a search of ranges begins with them.
-                part = generator.choice(values, per_batch) if values.size > per_batch else values
-                samples.setdefault(name, []).append(np.append(part, np.array([low, high], np.float32)))
+                samples.setdefault(name, []).append(np.append(part, [low.min(), high.max()]).astype(np.float32))
             bar.advance()
     return {
         name: Calibrated(best_range(np.concatenate(parts), bits), float(np.mean(widths[name])))
@@ -106,7 +108,7 @@ def _squared_error(values: FloatArray, full: Range, fraction: float, bits: int) 
 
 
 def _stored_values(graph: Graph, images: FloatArray) -> Iterator[tuple[str, FloatArray]]:
-    """(layer name, flat values) of every stored tensor for one batch, in the order of computation."""
+    """(layer name, values) of every stored tensor for one batch, in the order of computation."""
     stored = stored_layers(graph)
     pending = Counter(tensor for step in graph.steps for tensor in step.inputs)
     values: dict[int, Any] = {graph.inputs[0]: as_tensor(images)}
@@ -114,7 +116,7 @@ def _stored_values(graph: Graph, images: FloatArray) -> Iterator[tuple[str, Floa
         for tensor, value in zip(step.outputs, flat(step.call(values)), strict=True):
             values[tensor] = value
             if tensor in stored:
-                yield stored[tensor], as_array(value).reshape(-1)
+                yield stored[tensor], as_array(value)
         for tensor in step.inputs:
             pending[tensor] -= 1
             if not pending[tensor]:

@@ -46,6 +46,8 @@ class Schedule:
         That the teacher's and the student's logits are divided by.
     label_weight : float
         Weight of the cross-entropy with the labels, 0 to 1; the rest is distillation. Without labels it has no part.
+    following : float
+        Share of the epochs, at least one, in which moving-average ranges follow the values; then they are frozen.
     held_out : float
         Share of the pictures that the states are scored on.
     augmentation : Augmentation
@@ -58,6 +60,7 @@ class Schedule:
     learning_rate: float = 1e-3
     temperature: float = 2.0
     label_weight: float = 0.3
+    following: float = 0.25
     held_out: float = 0.15
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
@@ -69,8 +72,9 @@ class Schedule:
         for name in ("learning_rate", "temperature"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} must be above 0; received {getattr(self, name)}")
-        if not 0 <= self.label_weight <= 1:
-            raise InputError(f"label_weight must be from 0 to 1; received {self.label_weight}")
+        for name in ("label_weight", "following"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be from 0 to 1; received {getattr(self, name)}")
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out must be a share between 0 and 1; received {self.held_out}")
 
@@ -183,6 +187,8 @@ def finetune(
     kept, weights = 0, aware.get_weights()
     with Progress(schedule.epochs * steps, "fine-tuning", "batches") as bar:
         for epoch in range(1, schedule.epochs + 1):
+            if epoch > max(1, round(schedule.following * schedule.epochs)):
+                _freeze_ranges(aware)
             losses = []
             for inputs, targets in batches.epoch(epoch):
                 losses.append(float(aware.train_on_batch(inputs, targets)))
@@ -193,6 +199,14 @@ def finetune(
                 kept, weights = epoch, aware.get_weights()
     aware.set_weights(weights)
     return History(tuple(scores), kept)
+
+
+def _freeze_ranges(aware: Any) -> None:
+    from edgecv_export.quantize.aware.layers import MovingAverageRange
+
+    for layer in aware.layers:
+        if isinstance(layer, MovingAverageRange):
+            layer.freeze()
 
 
 def distillation_loss(temperature: float, label_weight: float) -> Callable[[Any, Any], Any]:

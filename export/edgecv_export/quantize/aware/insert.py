@@ -95,7 +95,7 @@ def prepare(
     for name, range_ in (initial or {}).items():
         stored = names.get(name, name)
         if stored in calibrated:
-            calibrated[stored] = Calibrated(range_, calibrated[stored].batch_width)
+            calibrated[stored] = Calibrated(range_, calibrated[stored].image_width)
     insertion = _Insertion(graph, calibrated, ranges, bits, weight_bits, widen, in_float)
     return rebuild_model(graph, insertion.layer_for)
 

@@ -145,15 +145,20 @@ class AwareActivation(keras.layers.Layer):
 class MovingAverageRange(AwareActivation):
     """A range that follows the batches by an exponential moving average (Jacob et al. 2018, section 3.1).
 
-    The average is that of each batch's extremes times `share`: a calibrated range may leave out rare extremes, and
-    keeps leaving out the same share of them.
+    Averaged are the extremes of each image, which are steadier than those of a batch and do not depend on its size,
+    times `share`: a calibrated range may leave out rare extremes, and keeps leaving out the same share of them.
 
     Parameters
     ----------
     share : float
-        Width of the calibrated range over the mean width of a batch.
+        Width of the calibrated range over the mean width of an image.
     momentum : float
         Of the average.
+
+    Notes
+    -----
+    Activations grow as long as ranges follow: to the gradient the grid stands still, and larger values are finer on it.
+    Ranges are therefore frozen after a while (`freeze`), as Krishnamoorthi 2018 freezes batch norms.
     """
 
     def __init__(self, *arguments: Any, share: float = 1.0, momentum: float = 0.99, **options: Any) -> None:
@@ -163,19 +168,25 @@ class MovingAverageRange(AwareActivation):
     def build(self, input_shape: Any) -> None:
         self.low = _scalar(self, "low", self.start.low, trainable=False)
         self.high = _scalar(self, "high", self.start.high, trainable=False)
+        self.following = _scalar(self, "following", 1.0, trainable=False)
+
+    def freeze(self) -> None:
+        """Keep the range as it is from now on."""
+        self.following.assign(0.0)
 
     def limits(self) -> tuple[Any, Any]:
         return ops.multiply(self.low, self.widen), ops.multiply(self.high, self.widen)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if training:
-            self._follow(self.low, ops.minimum(ops.min(inputs), 0.0))
-            self._follow(self.high, ops.maximum(ops.max(inputs), 0.0))
+            axes = tuple(range(1, len(inputs.shape)))
+            self._follow(self.low, ops.minimum(ops.min(inputs, axis=axes), 0.0))
+            self._follow(self.high, ops.maximum(ops.max(inputs, axis=axes), 0.0))
         return fake_quantize(inputs, *self.limits(), self.bits)
 
-    def _follow(self, end: Any, extreme: Any) -> None:
-        extreme = ops.stop_gradient(extreme) * self.share
-        end.assign(self.momentum * end + (1 - self.momentum) * extreme)
+    def _follow(self, end: Any, extremes: Any) -> None:
+        seen = ops.mean(ops.stop_gradient(extremes)) * self.share
+        end.assign(end + self.following * (1 - self.momentum) * (seen - end))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "share": self.share, "momentum": self.momentum}

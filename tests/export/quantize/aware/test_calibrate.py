@@ -22,8 +22,8 @@ def test_few_levels_clip_an_outlier() -> None:
     assert best_range(values, bits=8).high == pytest.approx(4.0, abs=0.3)
 
 
-def test_share_is_of_the_width_of_a_batch() -> None:
-    assert Calibrated(Range(-1, 2), batch_width=6).share == 0.5
+def test_share_is_of_the_width_of_an_image() -> None:
+    assert Calibrated(Range(-1, 2), image_width=6).share == 0.5
 
 
 def test_stored_tensors_of_a_residual_network(residual: Any, images: np.ndarray) -> None:
@@ -35,6 +35,6 @@ def test_stored_tensors_of_a_residual_network(residual: Any, images: np.ndarray)
     import keras
 
     values = np.asarray(keras.Model(model.input, model.get_layer("stem_relu").output)(images))
-    assert found["stem_relu"].batch_width == pytest.approx(float(values.max()))
+    assert found["stem_relu"].image_width == pytest.approx(float(values.max(axis=(1, 2, 3)).mean()))
     assert found["stem_relu"].range.low == 0
     assert 0.3 * values.max() < found["stem_relu"].range.high <= values.max()
