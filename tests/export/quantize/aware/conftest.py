@@ -103,7 +103,7 @@ def trained() -> Trained:
         network.add(layers.ReLU())
     network.add(layers.GlobalAveragePooling2D())
     network.add(layers.Dense(10))
-    images, labels = draw_digits(1500, seed=21)
+    images, labels = draw_digits(2500, seed=21)
     pixels, labels = small(images), labels.astype(np.int64)
     network.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     network.fit(Trained.to_real(pixels[:1000]), labels[:1000], batch_size=32, epochs=12, verbose=0)
