@@ -109,7 +109,7 @@ def test_scaling_at_the_input_is_peeled_first(residual: Any, images: np.ndarray)
     import keras
 
     image = keras.Input((16, 16, 3))
-    model = keras.Model(image, residual(keras.layers.Rescaling(1 / 64, -1)(image)))
+    model = keras.Model(image, residual(keras.layers.Rescaling(1 / 64, -1, name="rescaling")(image)))
     network, mean, std = peel_input_scaling(keras.Model(image, model(image)), (0.0,) * 3, (1.0,) * 3)
     assert (mean, std) == ((0.0,) * 3, (1.0,) * 3)  # nested: nothing to see before it is laid open
     assert "rescaling" in finish(prepare(network, images))[1]
