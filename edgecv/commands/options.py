@@ -78,6 +78,10 @@ def collect_model_options(args: argparse.Namespace, record: ModelRecord) -> dict
             )
         chosen["input_shape"] = (height, width, record.input_shape[2])
     if args.classes is not None:
+        if not record.classes:
+            raise InputError(
+                f"{record.name} ends in no classes (task {record.task}); received --classes {args.classes}"
+            )
         if args.classes < 1:
             raise InputError(f"{record.name}: classes must be at least 1; received {args.classes}")
         chosen["classes"] = args.classes

@@ -57,7 +57,7 @@ def create_model(
     input_shape : (height, width, channels), optional
         Default: the record's.
     classes : int, optional
-        Default: the record's.
+        Default: the record's. Refused for a model without classes.
     weights : None, "imagenet", a name or a path
         None: fresh weights. ``"imagenet"``: the official file, fetched once into the cache folder
         (``EDGECV_CACHE``, default ``~/.cache/edgecv``). A name of the record's ``shipped_weights``: a file that
@@ -69,7 +69,7 @@ def create_model(
     Returns
     -------
     keras.Model
-        A functional model from (N, height, width, channels) to (N, classes) probabilities.
+        A functional model from (N, height, width, channels) to (N, classes) probabilities, or whatever its task says.
 
     Raises
     ------
@@ -98,13 +98,20 @@ def create_model(
             f"{name}: the official weights classify {record.classes} classes; received classes={classes}. "
             "Take include_top=False and add a classifier of your own"
         )
-    model = record.builder(
-        input_shape=input_shape, classes=record.classes if classes is None else classes, **chosen, **structure
-    )
+    model = record.builder(input_shape=input_shape, **_classes(record, classes), **chosen, **structure)
     if weights is not None:
         _load(model, weights, record, chosen, include_top)
     _ARCHITECTURES[model] = Architecture(record, chosen)
     return model
+
+
+def _classes(record: ModelRecord, classes: int | None) -> dict[str, int]:
+    """The builder's number of classes; none for a model without classes."""
+    if record.classes:
+        return {"classes": record.classes if classes is None else classes}
+    if classes is not None:
+        raise InputError(f"{record.name} ends in no classes (task {record.task}); received classes={classes}")
+    return {}
 
 
 def _load(

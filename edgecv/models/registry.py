@@ -17,7 +17,15 @@ from edgecv_runtime.errors import InputError
 from edgecv_runtime.manifest import Resize
 
 # Every family file of this folder; it is imported when the first record is asked for.
-FAMILIES = ("efficientnet", "efficientnet_lite", "lenet", "mobilenet_v1", "mobilenet_v2")
+FAMILIES = (
+    "efficientnet",
+    "efficientnet_lite",
+    "lenet",
+    "mobilefacenet",
+    "mobilenet_embedder",
+    "mobilenet_v1",
+    "mobilenet_v2",
+)
 
 OptionValue = int | float | str
 Builder = Callable[..., Any]
@@ -178,7 +186,7 @@ class ModelRecord:
     input_shape : (height, width, channels)
         The default, with default options.
     classes : int
-        The default number of classes.
+        The default number of classes; 0 for a model that has none, such as an embedder.
     parameters : int
         Number of parameters, trainable or not, at all defaults.
     preprocessing : Preprocessing
@@ -196,7 +204,8 @@ class ModelRecord:
     after_loading : callable or None
         ``after_loading(model)`` puts right what the official files are known to hold wrong.
     builder : callable
-        ``builder(input_shape=None, classes=..., **options) -> keras.Model``; filled in by `register`.
+        ``builder(input_shape=None, classes=..., **options) -> keras.Model``, without ``classes`` where there are none;
+        filled in by `register`.
     """
 
     name: str

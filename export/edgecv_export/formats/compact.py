@@ -18,19 +18,23 @@ _SHORTER = (
 
 
 def compact_onnx(model: Any) -> Any:
-    """A quantized ONNX model with shorter names inside, and without the zero points of weights, which are zero.
+    """A quantized ONNX model with shorter names inside, and without the zero points of biases, which are zero.
 
-    The names of the input, of the output and of what layers compute stay.
+    The names of the input, of the output and of what layers compute stay. Weights keep their zero points: where ONNX
+    Runtime turns int8 weights into uint8 (``session.x64quantprecision``), it invents a scalar one for a dense layer
+    that has none, and then refuses its own graph.
     """
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             node.name = ""
-        of_weights = node.op_type == "DequantizeLinear" and len(node.input) > 2 and node.input[0] in constants
-        if of_weights and not numpy_helper.to_array(constants[node.input[2]]).any():
+        bias = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" and len(node.input) > 2 else None
+        if bias is None or bias.data_type != TensorProto.INT32:
+            continue
+        if not numpy_helper.to_array(constants[node.input[2]]).any():
             del node.input[2:]
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]

@@ -19,7 +19,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR",
         help="classes: DIR/<class>/*.jpg, or DIR/labels.csv (file,class_index) beside DIR/images/; "
-        "objects: DIR/images with DIR/labels (YOLO), COCO JSON, or VOC XML; masks: DIR/images with DIR/masks",
+        "objects: DIR/images with DIR/labels (YOLO), COCO JSON, or VOC XML; masks: DIR/images with DIR/masks; "
+        "people: DIR/<person>/*.jpg",
+    )
+    parser.add_argument(
+        "--far",
+        type=float,
+        metavar="F",
+        help="of an embedder: the false-accept rate that the true-accept rate is given at (default: 0.001)",
     )
     add_backend_options(parser)
     add_json_option(parser)
@@ -34,13 +41,24 @@ def _run(options: argparse.Namespace) -> int:
             raise UnsupportedError(
                 f"eval measures {', '.join(_TASKS)} bundles; {options.bundle} is a {model.task} bundle"
             )
-        accuracy, lines = _TASKS[model.task](model, options.data)
+        accuracy, lines = _TASKS[model.task](model, options.data, **_settings(options, model))
     if options.json:
         say_json(accuracy.to_dict())
         return 0
     for line in lines:
         say(line)
     return 0
+
+
+def _settings(options: argparse.Namespace, model: Model) -> dict[str, Any]:
+    """What the task's evaluation can be told beside the data."""
+    from edgecv_runtime.errors import InputError
+
+    if options.far is None:
+        return {}
+    if model.task != "embedding":
+        raise InputError(f"--far is for embedding bundles; {options.bundle} is a {model.task} bundle")
+    return {"far": options.far}
 
 
 def _classification(model: Model, data: str) -> tuple[Any, list[str]]:
@@ -74,7 +92,30 @@ def _segmentation(model: Model, data: str) -> tuple[Any, list[str]]:
     return accuracy, [head]
 
 
-_TASKS = {"classification": _classification, "detection": _detection, "segmentation": _segmentation}
+def _embedding(model: Model, data: str, far: float | None = None) -> tuple[Any, list[str]]:
+    from edgecv_runtime.evaluate_faces import evaluate_embedding
+    from edgecv_runtime.metrics.verification import FAR
+
+    accuracy = evaluate_embedding(model, data, FAR if far is None else far)
+    rates = accuracy.rates
+    head = f"TAR {100 * accuracy.tar_at_far:.2f} % at FAR {accuracy.far:g}   {_counted(accuracy)}"
+    pairs = (
+        f"EER {100 * rates.eer:.2f} %   accuracy {100 * rates.accuracy:.2f} %   "
+        f"({accuracy.people} people, {rates.genuine:,} genuine and {rates.impostor:,} impostor pairs)"
+    )
+    rows = [
+        [f"{far:g}", f"{100 * tar:.2f}", f"{threshold:.4f}"]
+        for far, tar, threshold in zip(rates.far.tolist(), rates.tar.tolist(), rates.thresholds.tolist(), strict=True)
+    ]
+    return accuracy, [head, pairs, table(["FAR", "TAR %", "threshold"], rows)]
+
+
+_TASKS = {
+    "classification": _classification,
+    "detection": _detection,
+    "segmentation": _segmentation,
+    "embedding": _embedding,
+}
 
 
 def _counted(accuracy: Any) -> str:

@@ -41,6 +41,7 @@ def test_collects_what_was_given(model: str, words: tuple[str, ...], expected: d
         ("mobilenet_v1", ("--alpha", "nan"), "alpha must be a number"),
         ("mobilenet_v1", ("--input-size", "16"), "the input must be at least 32x32 pixels; received 16x16"),
         ("mobilenet_v1", ("--classes", "0"), "classes must be at least 1; received 0"),
+        ("mobilefacenet", ("--classes", "5"), r"ends in no classes \(task embedding\); received --classes 5"),
     ],
 )
 def test_refuses_what_does_not_apply(model: str, words: tuple[str, ...], message: str) -> None:

@@ -57,7 +57,9 @@ def test_requests_that_do_not_fit(
     outcome = edgecv("run", vector, "--source", photo, "--save", tmp_path / "out", "--json")
     assert outcome.status == 2 and "cannot be drawn" in outcome.error
     outcome = edgecv("eval", vector, "--data", tmp_path)
-    assert outcome.status == 2 and "eval measures classification, detection, segmentation" in outcome.error
+    assert outcome.status == 2 and "at least two people" in outcome.error
+    outcome = edgecv("eval", bundle, "--data", tmp_path, "--far", 0.1)
+    assert outcome.status == 2 and "--far is for embedding bundles" in outcome.error
 
 
 def test_eval_by_task(edgecv: Any, detector: Path, object_bundle: Callable[..., Path], tmp_path: Path) -> None:
@@ -75,3 +77,20 @@ def test_eval_by_task(edgecv: Any, detector: Path, object_bundle: Callable[..., 
     segmenter = object_bundle("segmentation", np.zeros((1, 6, 8)), kind="int64", layout="indices")
     assert json.loads(edgecv("eval", segmenter, "--data", tmp_path, "--json").out)["miou"] == 1
     assert edgecv("eval", segmenter, "--data", tmp_path).out == "mIoU 100.00 %   pixels 100.00 %   (1 images)\n"
+
+
+@pytest.mark.filterwarnings("always")
+def test_eval_of_an_embedder_that_knows_nobody(edgecv: Any, object_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    for person in ("ann", "bob"):
+        (tmp_path / person).mkdir()
+        for index in range(2):
+            assert cv2.imwrite(str(tmp_path / person / f"{index}.png"), np.zeros((6, 8, 3), np.uint8))
+    vector = object_bundle("embedding", np.float32([[3, 4]]))  # the same answer to everything
+    outcome = edgecv("eval", vector, "--data", tmp_path, "--far", 0.5, "--json")
+    found = json.loads(outcome.out)
+    assert (found["tar_at_far"], found["far"], found["eer"], found["n"]) == (0.0, 0.5, 0.5, 4)
+    outcome = edgecv("eval", vector, "--data", tmp_path)
+    assert "warning: a false-accept rate of 0.001 needs 1,000 pairs" in outcome.err
+    assert outcome.out.startswith("TAR 0.00 % at FAR 0.001   (4 images)\nEER 50.00 %   accuracy 50.00 %   (2 people")
+    outcome = edgecv("eval", vector, "--data", tmp_path, "--far", 2)
+    assert outcome.status == 2 and "must be in (0, 1]" in outcome.error
