@@ -217,8 +217,9 @@ class Search:
             count *= 2
 
     def _trained(self, training: TrainingPictures) -> Candidate:
-        recipe, note = self.source.train(training, self.pixels, self.seed)
-        return Candidate("quantization-aware training", Plan(self.plan.format, "int8"), recipe, note)
+        plan = Plan(self.plan.format, "int8")
+        recipe, note = self.source.train(plan, training, self.pixels, self.seed)
+        return Candidate("quantization-aware training", plan, recipe, note)
 
     def _best_recipe(self) -> Recipe:
         """Of the int8 candidates so far."""

@@ -100,7 +100,7 @@ class Stub(Source):
     def sensitivities(self, pixels: np.ndarray, recipe: Recipe) -> dict[str, float]:
         return dict(self.found)
 
-    def train(self, training: TrainingPictures, pixels: np.ndarray, seed: int) -> tuple[Recipe, str]:
+    def train(self, plan: Plan, training: TrainingPictures, pixels: np.ndarray, seed: int) -> tuple[Recipe, str]:
         return Recipe(network=f"trained with seed {seed}"), f"{len(training)} pictures"
 
 
@@ -415,7 +415,7 @@ def test_a_trained_network_is_the_last_resort(
     tame = source_of(lamp_reader(0), lamp_preprocessing).integer.network
     given: list[tuple[int, int]] = []
 
-    def train(self: Any, training: TrainingPictures, pixels: np.ndarray, seed: int) -> tuple[Recipe, str]:
+    def train(self: Any, plan: Plan, training: TrainingPictures, pixels: np.ndarray, seed: int) -> tuple[Recipe, str]:
         given.append((len(training), seed))
         return Recipe(network=tame, ranges={"relu_0": Range(0, 2.0)}, adaround=False), "40 pictures"
 

@@ -103,8 +103,10 @@ class Source(ABC):
         """What quantizing one layer alone costs at the output, by the layer's name, most sensitive first."""
         return {}
 
-    def train(self, training: TrainingPictures, pixels: npt.NDArray[np.uint8], seed: int) -> tuple[Recipe, str]:
-        """Train for quantization; the recipe of the trained network, and a remark on the training.
+    def train(
+        self, plan: Plan, training: TrainingPictures, pixels: npt.NDArray[np.uint8], seed: int
+    ) -> tuple[Recipe, str]:
+        """Train for the integer arithmetic of the plan's format; the trained network's recipe, and a remark on it.
 
         Raises
         ------

@@ -163,12 +163,20 @@ class KerasSource(Source):
         )
         return dict(sorted(found.items(), key=lambda entry: -entry[1]))
 
-    def train(self, training: TrainingPictures, pixels: npt.NDArray[np.uint8], seed: int) -> tuple[Recipe, str]:
+    def train(
+        self, plan: Plan, training: TrainingPictures, pixels: npt.NDArray[np.uint8], seed: int
+    ) -> tuple[Recipe, str]:
         from edgecv_export.quantize.aware.train import train_aware
 
         base = self.integer
         result = train_aware(
-            base.network, training.pixels, training.labels, base.grid.to_real, calibration=pixels, seed=seed
+            base.network,
+            training.pixels,
+            training.labels,
+            base.grid.to_real,
+            calibration=pixels,
+            fused_sums=plan.format == "openvino",
+            seed=seed,
         )
         return Recipe(network=result.network, ranges=result.ranges, adaround=False), f"{len(training)} pictures"
 

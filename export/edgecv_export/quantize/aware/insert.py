@@ -42,6 +42,7 @@ def prepare(
     weight_bits: int = 8,
     widen: float = 1.0,
     float_layers: Collection[str] = (),
+    fused_sums: bool = False,
     initial: Mapping[str, Range] | None = None,
     seed: int = 0,
 ) -> Any:
@@ -62,6 +63,8 @@ def prepare(
         Factor on the width of every activation range, at least 1: 16 leaves about four of eight bits.
     float_layers : collection of str
         Layers that stay in float: their kernels and their outputs, as `simulate.StoredTensors` takes them.
+    fused_sums : bool
+        As OpenVINO computes: a convolution is not rounded before it is added to something (`stored.stored_layers`).
     initial : mapping from layer name to Range, optional
         Ranges of outputs to begin with, not yet widened, in place of the calibrated ones; other names have no part.
     seed : int
@@ -93,10 +96,11 @@ def prepare(
     in_float = frozenset(float_layers) | {names[name] for name in float_layers if name in names}
     calibrated = calibrate(graph.model, images, bits=bits, seed=seed)
     for name, range_ in (initial or {}).items():
-        stored = names.get(name, name)
-        if stored in calibrated:
-            calibrated[stored] = Calibrated(range_, calibrated[stored].image_width)
-    insertion = _Insertion(graph, calibrated, ranges, bits, weight_bits, widen, in_float)
+        source = names.get(name, name)
+        if source in calibrated:
+            calibrated[source] = Calibrated(range_, calibrated[source].image_width)
+    stored = stored_layers(graph, in_float, fused_sums=fused_sums)
+    insertion = _Insertion(stored, calibrated, ranges, bits, weight_bits, widen, in_float)
     return rebuild_model(graph, insertion.layer_for)
 
 
@@ -180,7 +184,7 @@ class _Insertion:
 
     def __init__(
         self,
-        graph: Graph,
+        stored: Mapping[int, str],
         calibrated: dict[str, Calibrated],
         ranges: RangeKind,
         bits: int,
@@ -188,9 +192,8 @@ class _Insertion:
         widen: float,
         float_layers: frozenset[str],
     ) -> None:
-        self.calibrated, self.ranges = calibrated, ranges
+        self.stored, self.calibrated, self.ranges = stored, calibrated, ranges
         self.bits, self.weight_bits, self.widen, self.float_layers = bits, weight_bits, widen, float_layers
-        self.stored = stored_layers(graph, float_layers)
         self._layers: dict[int, Any] = {}
         self._activations: dict[str, Any] = {}
 

@@ -47,6 +47,7 @@ def train_aware(
     initial: Mapping[str, Range] | None = None,
     widen: float = 1.0,
     float_layers: Collection[str] = (),
+    fused_sums: bool = False,
     epochs: int = 10,
     batch: int = 32,
     learning_rate: float = 1e-3,
@@ -73,7 +74,7 @@ def train_aware(
         The float network to imitate. Default: `network` itself.
     calibration : (M, H, W, C) uint8, optional
         Pictures that the first ranges come from. Default: the first training pictures of a seeded order.
-    ranges, initial, widen, float_layers
+    ranges, initial, widen, float_layers, fused_sums
         As for `insert.prepare`.
     epochs, batch, learning_rate, augmentation
         As for `finetune.Schedule`.
@@ -106,7 +107,16 @@ def train_aware(
         order = np.random.default_rng(seed).permutation(len(pixels))
         calibration = pixels[order[:_CALIBRATION_PICTURES]]
     values = grid_to_real(calibration)
-    aware = prepare(network, values, ranges=ranges, widen=widen, float_layers=float_layers, initial=initial, seed=seed)
+    aware = prepare(
+        network,
+        values,
+        ranges=ranges,
+        widen=widen,
+        float_layers=float_layers,
+        fused_sums=fused_sums,
+        initial=initial,
+        seed=seed,
+    )
     correct_biases(aware, values[:_CORRECTION_PICTURES])
     history = finetune(aware, network if teacher is None else teacher, pixels, labels, grid_to_real, schedule)
     trained, found = finish(aware)

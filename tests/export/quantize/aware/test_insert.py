@@ -105,6 +105,33 @@ def test_nested_model_and_shared_layer(images: np.ndarray) -> None:
     np.testing.assert_allclose(simulate(network, images, both), logits(aware, images), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("layers", "unrounded"),
+    [
+        ({"inner": "image", "branch": "inner", "shortcut": "image"}, {"branch"}),  # of two, the first of the sum
+        ({"stem": "image", "inner": "stem", "branch": "inner", "shortcut": None}, {"branch"}),
+        ({"stem": "image", "branch": "stem", "shortcut": None}, set()),  # reads what it is added to
+    ],
+)
+def test_fused_sums_round_after_the_sum_alone(
+    layers: dict[str, str | None], unrounded: set[str], images: np.ndarray
+) -> None:
+    import keras
+
+    tensors = {"image": keras.Input((16, 16, 3), name="image")}
+    for name, source in layers.items():
+        if source is not None:
+            kind = None if name in ("branch", "shortcut") else "relu"
+            conv = keras.layers.Conv2D(4, 3, padding="same", activation=kind, name=name)
+            tensors[name] = conv(tensors[source])
+    shortcut = tensors.get("shortcut", tensors.get("stem"))
+    total = keras.layers.ReLU(name="total")(keras.layers.Add(name="sum")([tensors["branch"], shortcut]))
+    model = keras.Model(tensors["image"], keras.layers.Dense(2)(keras.layers.Flatten()(total)))
+    everywhere, fused = (finish(prepare(model, images, fused_sums=asked))[1] for asked in (False, True))
+    assert set(everywhere) - set(fused) == unrounded
+    assert fused == {name: everywhere[name] for name in fused}
+
+
 def test_scaling_at_the_input_is_peeled_first(residual: Any, images: np.ndarray) -> None:
     import keras
 
