@@ -1,6 +1,6 @@
 """int8 against float, network by network and format by format, beside what the plain converters make of them.
 
-    python benchmarks/fidelity.py [--models M ...] [--formats F ...] [--json FILE] [--keep DIR]
+    python benchmarks/fidelity.py [--models M ...] [--formats F ...] [--json FILE] [--bundles DIR]
 
 Pictures that calibrate are never evaluated on. For every network and format the table gives: the default int8 export
 (post-training); its size over the float file's; its latency over that of the same format's plain converter, both in

@@ -69,12 +69,14 @@ def _draw_detections(canvas: Image, result: Detections) -> None:
             _tint(canvas, mask, palette(index))
     thickness = max(1, round(min(canvas.shape[:2]) / 300))
     for row in reversed(range(len(result))):  # the best comes last, on top
-        color = palette(int(result.classes[row]))
+        number = None if result.ids is None else int(result.ids[row])
+        color = palette(int(result.classes[row]) if number is None else number)
         left, top, right, bottom = (round(value) for value in result.boxes[row].tolist())
         opencv.rectangle(canvas, (left, top), (max(left, right - 1), max(top, bottom - 1)), color, thickness)
         if result.keypoints is not None:
             _draw_skeleton(canvas, result.keypoints[row], result.skeleton, color)
-        _write(canvas, f"{result.labels[row]} {float(result.scores[row]):.2f}", (left, top), color)
+        title = result.labels[row] if number is None else f"{result.labels[row]} #{number}"
+        _write(canvas, f"{title} {float(result.scores[row]):.2f}", (left, top), color)
 
 
 def _draw_segmentation(canvas: Image, result: Segmentation) -> None:

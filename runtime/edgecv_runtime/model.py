@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,10 @@ from edgecv_runtime.images import read_image
 from edgecv_runtime.kernels import settled
 from edgecv_runtime.manifest import DecoderSpec, Manifest, TensorSpec
 from edgecv_runtime.preprocess import Geometry, Preprocessor, dequantize
+
+if TYPE_CHECKING:
+    from edgecv_runtime.decoders.segmentation import SegmentationDecoder
+    from edgecv_runtime.results import Segmentation
 
 
 def load(
@@ -131,6 +135,9 @@ class Model:
             self.backend.close()
             raise
         self._outputs = tuple(zip(order, manifest.outputs, strict=True))
+        # A bundle's digests were checked when it was opened; a bare model file has none.
+        known = {name: manifest.members.get(name) for name in artefact.members()}
+        self._digests = artefact.digests() if None in known.values() else {n: d for n, d in known.items() if d}
 
     @overload
     def __call__(self, image: npt.NDArray[Any] | str | Path) -> Any: ...
@@ -184,10 +191,38 @@ class Model:
         """`raw_outputs` (of one image or of several, stacked) in the form that the parity contract compares."""
         return self._decoder.comparable(outputs)
 
+    def score_map(self, image: npt.NDArray[Any] | str | Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Of a segmenter: the (H, W, classes) scores at every pixel of one image, and which (H, W) pixels it saw.
+
+        Raises
+        ------
+        UnsupportedError
+            It is no segmenter.
+        """
+        decoder = self._segmenter()
+        tensor, geometry = self._prepare(image)
+        return decoder.score_map([output[0] for output in self._infer(tensor)], geometry)
+
+    def decide(self, scores: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]) -> Segmentation:
+        """The `Segmentation` of a `score_map`, perhaps one made of several."""
+        return self._segmenter().decide(scores, seen)
+
+    def _segmenter(self) -> SegmentationDecoder:
+        from edgecv_runtime.decoders.segmentation import SegmentationDecoder
+
+        if not isinstance(self._decoder, SegmentationDecoder):
+            raise UnsupportedError(f"a score at every pixel is what segmenters give; this is a {self.task} model")
+        return self._decoder
+
     @property
     def task(self) -> str:
         """What it answers: ``"classification"``, ``"detection"`` and so on."""
         return self._decoder.task
+
+    @property
+    def fingerprint(self) -> str:
+        """As `Bundle.fingerprint`: what a gallery remembers of the embedder that made its vectors."""
+        return self.manifest.identity(self._digests)
 
     def configure(self, **parameters: Any) -> None:
         """Change parameters of the decoder, for this model only: ``model.configure(score_threshold=0.4)``.

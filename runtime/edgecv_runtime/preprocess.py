@@ -122,7 +122,7 @@ def resize(image: Image, size: tuple[int, int], rule: Resize) -> tuple[Image, Ge
     """
     height, width = image.shape[:2]
     if rule.mode == "crop":
-        top, left, crop_height, crop_width = _crop_region((height, width), size, rule.crop_fraction)
+        top, left, crop_height, crop_width = crop_region((height, width), size, rule.crop_fraction)
         region = image[top : top + crop_height, left : left + crop_width]
         return _scale(region, size, rule), _geometry((height, width), (crop_height, crop_width), size, (left, top))
     if rule.mode == "letterbox":
@@ -136,8 +136,8 @@ def _geometry(
     return Geometry(source, (region[1] / size[1], region[0] / size[0]), offset)
 
 
-def _crop_region(source: tuple[int, int], size: tuple[int, int], fraction: float) -> tuple[int, int, int, int]:
-    """Top, left, height, width of the centred region with the aspect of `size`."""
+def crop_region(source: tuple[int, int], size: tuple[int, int], fraction: float) -> tuple[int, int, int, int]:
+    """Top, left, height, width of the region that ``crop`` takes: centred, with the aspect of `size`."""
     height, width = source
     unit = min(height / size[0], width / size[1]) * fraction
     crop_height = round(size[0] * unit) or 1

@@ -114,6 +114,8 @@ class Detections:
         x, y in pixels of the source image, and a score (1 where the model gives none).
     skeleton : tuple of (int, int)
         Pairs of keypoints to join in a drawing.
+    ids : (N,) int64, or None
+        Numbers that stay with an object from frame to frame (`Tracker`).
     """
 
     boxes: npt.NDArray[np.float32]
@@ -123,6 +125,7 @@ class Detections:
     masks: npt.NDArray[np.bool_] | None = None
     keypoints: npt.NDArray[np.float32] | None = None
     skeleton: tuple[tuple[int, int], ...] = ()
+    ids: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.scores)
@@ -136,6 +139,8 @@ class Detections:
         points = self.keypoints
         if points is not None and (points.ndim != 3 or len(points) != count or points.shape[2] != 3):
             raise InputError(f"keypoints must be ({count}, K, 3); received shape {points.shape}")
+        if self.ids is not None and self.ids.shape != (count,):
+            raise InputError(f"ids must be ({count},); received shape {self.ids.shape}")
 
     @classmethod
     def none(cls, names: tuple[str, ...] | None = None) -> Detections:
@@ -172,6 +177,7 @@ class Detections:
             None if self.masks is None else self.masks[rows],
             None if self.keypoints is None else self.keypoints[rows],
             self.skeleton,
+            None if self.ids is None else self.ids[rows],
         )
 
     def __len__(self) -> int:
@@ -202,6 +208,8 @@ class Detections:
             "classes": self.classes.tolist(),
             "labels": list(self.labels),
         }
+        if self.ids is not None:
+            answer["ids"] = self.ids.tolist()
         if self.keypoints is not None:
             answer["keypoints"] = self.keypoints.tolist()
         if self.masks is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from edgecv_runtime.errors import InputError, MissingPackageError
 from edgecv_runtime.manifest import InputSpec, Normalization, Quantization, Resize
-from edgecv_runtime.preprocess import Geometry, _crop_region, dequantize, preprocess, quantize, resize
+from edgecv_runtime.preprocess import Geometry, crop_region, dequantize, preprocess, quantize, resize
 
 FLAGS = {
     "nearest": cv2.INTER_NEAREST,
@@ -58,7 +58,7 @@ def test_stretch_is_cv2_resize(tiny: Any, interpolation: str, size: tuple[int, i
 def test_crop_region_by_hand(
     source: tuple[int, int], size: tuple[int, int], fraction: float, region: tuple[int, int, int, int]
 ) -> None:
-    assert _crop_region(source, size, fraction) == region
+    assert crop_region(source, size, fraction) == region
 
 
 def test_crop_takes_the_region_and_only_that(tiny: Any) -> None:

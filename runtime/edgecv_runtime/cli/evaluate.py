@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option, backend_options
@@ -10,6 +12,9 @@ from edgecv_runtime.cli.output import say, say_json, table
 
 if TYPE_CHECKING:
     from edgecv_runtime.model import Model
+
+# From a model (or one that is augmented) to its accuracy and the lines that say so.
+Measure = Callable[[Any], tuple[Any, list[str]]]
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -28,26 +33,86 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="of an embedder: the false-accept rate that the true-accept rate is given at (default: 0.001)",
     )
+    parser.add_argument(
+        "--tta",
+        action="append",
+        metavar="T",
+        help="test-time augmentation: transforms such as hflip, scale:1.1, ten-crop, beside the plain picture, "
+        "separated by spaces or given again; says what they gain and cost",
+    )
+    parser.add_argument("--merge", choices=("mean", "gmean", "max"), default="mean", help="how --tta merges scores")
+    parser.add_argument(
+        "--only-if-unsure",
+        type=float,
+        metavar="S",
+        help="with --tta: more views only where the best score is below S",
+    )
+    parser.add_argument(
+        "--tiles",
+        type=int,
+        metavar="N",
+        help="of a detector: look at large pictures in overlapping N×N tiles",
+    )
     add_backend_options(parser)
     add_json_option(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edgecv_runtime.errors import UnsupportedError
+    from edgecv_runtime.errors import InputError, UnsupportedError
     from edgecv_runtime.model import load
 
+    if options.tta and options.tiles:
+        raise InputError("choose one of --tta and --tiles")
     with load(options.bundle, **backend_options(options)) as model:
         if model.task not in _TASKS:
             raise UnsupportedError(
                 f"eval measures {', '.join(_TASKS)} bundles; {options.bundle} is a {model.task} bundle"
             )
-        accuracy, lines = _TASKS[model.task](model, options.data, **_settings(options, model))
+        task, settings = _TASKS[model.task], _settings(options, model)
+
+        def measure(subject: Any) -> tuple[Any, list[str]]:
+            return task(subject, options.data, **settings)
+
+        if options.tta:
+            answer, lines = _augmented(model, measure, options)
+        else:
+            accuracy, lines = measure(_tiled(model, options))
+            answer = accuracy.to_dict()
     if options.json:
-        say_json(accuracy.to_dict())
+        say_json(answer)
         return 0
     for line in lines:
         say(line)
     return 0
+
+
+def _tiled(model: Model, options: argparse.Namespace) -> Any:
+    if options.tiles is None:
+        return model
+    from edgecv_runtime.augmented import TiledModel
+
+    return TiledModel(model, options.tiles)
+
+
+def _augmented(model: Model, measure: Measure, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The accuracy with test-time augmentation, beside the plain one: the gain and its cost."""
+    from edgecv_runtime.augmented import AugmentedModel
+
+    transforms = ["identity", *(name for given in options.tta for name in given.split())]
+    augmented = AugmentedModel(model, transforms, merge=options.merge, only_if_unsure=options.only_if_unsure)
+    started = perf_counter()
+    plain, plain_lines = measure(model)
+    between = perf_counter()
+    accuracy, lines = measure(augmented)
+    ratio = (perf_counter() - between) / (between - started)
+    gain = accuracy.score - plain.score
+    calls = augmented.calls / max(1, augmented.pictures)
+    cost = {"transforms": transforms, "gain": gain, "calls_per_image": calls, "time_ratio": ratio}
+    text = f"gain {100 * gain:+.2f} points for {calls:.2f} calls an image, {ratio:.2f} × the time"
+    return (
+        {**accuracy.to_dict(), "plain": plain.to_dict(), "tta": cost},
+        [f"plain: {plain_lines[0]}", f"tta:   {lines[0]}", *lines[1:], text],
+    )
 
 
 def _settings(options: argparse.Namespace, model: Model) -> dict[str, Any]:
@@ -110,7 +175,7 @@ def _embedding(model: Model, data: str, far: float | None = None) -> tuple[Any, 
     return accuracy, [head, pairs, table(["FAR", "TAR %", "threshold"], rows)]
 
 
-_TASKS = {
+_TASKS: dict[str, Callable[..., tuple[Any, list[str]]]] = {
     "classification": _classification,
     "detection": _detection,
     "segmentation": _segmentation,

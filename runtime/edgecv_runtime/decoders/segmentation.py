@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,36 @@ class SegmentationDecoder(Decoder):
         self.height, self.width = manifest.inputs[0].size
 
     def decode(self, outputs: Outputs, geometry: Geometry) -> Segmentation:
-        return Segmentation(self._to_source(self._classes(outputs[0]), geometry), self.labels)
+        mask, seen = self._to_source(self._classes(outputs[0]), geometry)
+        mask[~seen] = Segmentation.UNKNOWN
+        return Segmentation(mask, self.labels)
+
+    def score_map(self, outputs: Outputs, geometry: Geometry) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """The scores of all classes at every pixel of the source, and which pixels the model saw.
+
+        Class indices become scores of 0 and 1.
+
+        Returns
+        -------
+        scores : (H, W, classes) float32
+        seen : (H, W) bool
+        """
+        output, layout = outputs[0], self.values["layout"]
+        if layout == "indices":
+            classes = self._classes(output)
+            output = np.eye(max(len(self.labels or ()), int(classes.max()) + 1), dtype=np.float32)[classes]
+        elif layout == "NCHW":
+            output = output.transpose(1, 2, 0)
+        return self._to_source(output, geometry)
+
+    def decide(self, scores: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]) -> Segmentation:
+        """The mask of a score map."""
+        if scores.shape[2] == 1:
+            mask = (scores[:, :, 0] > self.values["threshold"]).astype(np.uint8)
+        else:
+            mask = scores.argmax(axis=2).astype(np.uint8)
+        mask[~seen] = Segmentation.UNKNOWN
+        return Segmentation(mask, self.labels)
 
     @property
     def decides(self) -> bool:
@@ -73,14 +102,13 @@ class SegmentationDecoder(Decoder):
         classes: npt.NDArray[np.uint8] = output.argmax(axis=axis).astype(np.uint8)
         return classes
 
-    def _to_source(self, mask: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.uint8]:
-        """The mask for every pixel of the source: of the place in the output that its middle lies in."""
-        rows, rows_in = self._places(geometry, 1, mask.shape[0], self.height)
-        columns, columns_in = self._places(geometry, 0, mask.shape[1], self.width)
-        source = mask[rows[:, None], columns]
-        source[~rows_in] = Segmentation.UNKNOWN
-        source[:, ~columns_in] = Segmentation.UNKNOWN
-        return source
+    def _to_source(
+        self, output: npt.NDArray[Any], geometry: Geometry
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """The output for every pixel of the source: of the place that its middle lies in; and which the model saw."""
+        rows, rows_in = self._places(geometry, 1, output.shape[0], self.height)
+        columns, columns_in = self._places(geometry, 0, output.shape[1], self.width)
+        return output[rows[:, None], columns], rows_in[:, None] & columns_in
 
     @staticmethod
     def _places(

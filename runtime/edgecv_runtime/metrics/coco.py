@@ -115,6 +115,11 @@ class DetectionAccuracy:
     objects: int
     skipped: int = 0
 
+    @property
+    def score(self) -> float:
+        """The figure that a budget is about."""
+        return self.map50
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         names = [name for name in self.__dataclass_fields__ if name != "by_class"]

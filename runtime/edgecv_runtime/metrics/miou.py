@@ -36,6 +36,11 @@ class SegmentationAccuracy:
     n: int
     skipped: int = 0
 
+    @property
+    def score(self) -> float:
+        """The figure that a budget is about."""
+        return self.miou
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         rows = [{"class": index, "iou": value} for index, value in self.by_class]

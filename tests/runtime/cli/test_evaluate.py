@@ -35,3 +35,17 @@ def test_bad_data(edgecv: Any, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes(b"file,class_index\n\xff,1\n")
     outcome = edgecv("eval", bundle, "--data", tmp_path)
     assert outcome.status == 2 and "labels.csv must be UTF-8 text" in outcome.error
+
+
+def test_test_time_augmentation_says_what_it_gains_and_costs(edgecv: Any, bundle: Path, pictures: Path) -> None:
+    outcome = edgecv("eval", bundle, "--data", pictures, "--tta", "identity", "--merge", "max")
+    plain, augmented, summary = outcome.out.splitlines()
+    assert plain == "plain: top-1 33.33 %   top-5 100.00 %   (3 images)"
+    assert augmented == "tta:   top-1 33.33 %   top-5 100.00 %   (3 images)"  # the same view twice
+    assert summary.startswith("gain +0.00 points for 2.00 calls an image, ")
+    answer = json.loads(edgecv("eval", bundle, "--data", pictures, "--tta", "hflip scale:1.2", "--json").out)
+    assert answer["plain"]["top1"] == pytest.approx(1 / 3)
+    assert answer["tta"]["transforms"] == ["identity", "hflip", "scale:1.2"]
+    assert answer["tta"]["gain"] == pytest.approx(answer["top1"] - 1 / 3) and answer["tta"]["calls_per_image"] == 3
+    outcome = edgecv("eval", bundle, "--data", pictures, "--tta", "wave")
+    assert outcome.status == 2 and "there is no transform 'wave'" in outcome.error

@@ -62,6 +62,22 @@ def test_requests_that_do_not_fit(
     assert outcome.status == 2 and "--far is for embedding bundles" in outcome.error
 
 
+def test_eval_in_tiles_and_augmented(edgecv: Any, detector: Path, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    assert cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((60, 80, 3), np.uint8))
+    (tmp_path / "labels" / "a.txt").write_text("0 0.25 0.5 0.5 1\n1 0.75 0.5 0.5 1\n")
+    assert json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tiles", 100).out)["map50"] == pytest.approx(1)
+    # The detector answers the same whatever it sees: in small tiles its boxes are all over the place.
+    assert json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tiles", 20).out)["map50"] < 0.9
+    answer = json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tta", "contrast:1.1").out)
+    assert answer["plain"]["map50"] == pytest.approx(1) and answer["tta"]["gain"] == pytest.approx(0)
+    outcome = edgecv("eval", detector, "--data", tmp_path, "--tta", "hflip", "--tiles", 100)
+    assert outcome.status == 2 and "choose one of --tta and --tiles" in outcome.error
+    outcome = edgecv("eval", bundle, "--data", tmp_path, "--tiles", 100)
+    assert outcome.status == 2 and "tiles are for detectors; this is a classification model" in outcome.error
+
+
 def test_eval_by_task(edgecv: Any, detector: Path, object_bundle: Callable[..., Path], tmp_path: Path) -> None:
     for folder in ("images", "labels", "masks"):
         (tmp_path / folder).mkdir()
