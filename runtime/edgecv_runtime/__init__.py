@@ -16,6 +16,9 @@ from edgecv_runtime._version import __version__
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, without the time that importing typing takes
 
 if TYPE_CHECKING:
+    from edgecv_runtime.augmented import AugmentedModel as AugmentedModel
+    from edgecv_runtime.augmented import TiledModel as TiledModel
+    from edgecv_runtime.augmented import tta as tta
     from edgecv_runtime.bundle import Bundle as Bundle
     from edgecv_runtime.comparison import compare as compare
     from edgecv_runtime.drawing import draw as draw
@@ -29,10 +32,14 @@ if TYPE_CHECKING:
     from edgecv_runtime.errors import NewerFormatError as NewerFormatError
     from edgecv_runtime.errors import OutputError as OutputError
     from edgecv_runtime.errors import UnsupportedError as UnsupportedError
+    from edgecv_runtime.faces.pipeline import Face as Face
+    from edgecv_runtime.faces.pipeline import FacePipeline as FacePipeline
+    from edgecv_runtime.gallery.gallery import Gallery as Gallery
     from edgecv_runtime.images import read_image as read_image
     from edgecv_runtime.model import Model as Model
     from edgecv_runtime.model import load as load
     from edgecv_runtime.parity import verify as verify
+    from edgecv_runtime.pipeline import Pipeline as Pipeline
     from edgecv_runtime.results import Classification as Classification
     from edgecv_runtime.results import Detections as Detections
     from edgecv_runtime.results import Embedding as Embedding
@@ -43,6 +50,8 @@ if TYPE_CHECKING:
     from edgecv_runtime.streams import open_stream as open_stream
     from edgecv_runtime.suppression import nms as nms
     from edgecv_runtime.suppression import suppress as suppress
+    from edgecv_runtime.tracking import MotionGate as MotionGate
+    from edgecv_runtime.tracking import Tracker as Tracker
 
 _HOME = {
     "load": "model",
@@ -57,11 +66,20 @@ _HOME = {
     "Embedding": "results",
     "nms": "suppression",
     "suppress": "suppression",
+    "tta": "augmented",
+    "AugmentedModel": "augmented",
+    "TiledModel": "augmented",
+    "Pipeline": "pipeline",
+    "Tracker": "tracking",
+    "MotionGate": "tracking",
     "draw": "drawing",
+    "FacePipeline": "faces.pipeline",
+    "Face": "faces.pipeline",
     "read_image": "images",
     "open_stream": "streams",
     "Stream": "streams",
     "Frame": "streams",
+    "Gallery": "gallery.gallery",
     "EdgecvError": "errors",
     "InputError": "errors",
     "MissingFileError": "errors",

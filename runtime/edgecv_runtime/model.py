@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -122,6 +123,8 @@ class Model:
         if len(manifest.inputs) != 1:
             raise UnsupportedError(f"a model must have one image input; this one has {len(manifest.inputs)}")
         self.manifest = manifest
+        self._artefact = artefact
+        self._options: dict[str, Any] = {"backend": backend, "device": device, "threads": threads, "kernels": kernels}
         self._decoder: Decoder = make_decoder(manifest)
         self._preprocess = Preprocessor(manifest.inputs[0])
         self._batch = manifest.inputs[0].batch
@@ -170,6 +173,24 @@ class Model:
             raise InputError(f"this model takes a list of {self._batch} images at a time; received one image")
         tensor, geometry = self._prepare(image)
         return self._decoder.decode([output[0] for output in self._infer(tensor)], geometry)
+
+    def timed(self, image: npt.NDArray[Any] | str | Path) -> tuple[Any, dict[str, float]]:
+        """As calling it with one image; and the seconds that ``preprocess``, ``infer`` and ``decode`` took."""
+        if self._batch not in (1, None):
+            raise InputError(f"this model takes a list of {self._batch} images at a time; received one image")
+        begun = perf_counter()
+        tensor, geometry = self._prepare(image)
+        prepared = perf_counter()
+        raw = self._raw(tensor)
+        inferred = perf_counter()
+        outputs = self._decoder.activate(raw)
+        result = self._decoder.decode([output[0] for output in outputs], geometry)
+        decoded = perf_counter()
+        return result, {"preprocess": prepared - begun, "infer": inferred - prepared, "decode": decoded - inferred}
+
+    def replica(self) -> Model:
+        """Another instance of it, loaded and configured in the same way, for another thread; to be closed."""
+        return Model(self._artefact, self.manifest, **self._options)
 
     def outputs(self, image: npt.NDArray[Any] | str | Path) -> list[npt.NDArray[np.float32]]:
         """The float outputs for one image, as the source model gives them: (1, ...) each, before decoding."""

@@ -71,6 +71,35 @@ def test_video_frames_in_order_with_the_colours_the_right_way_round(video: Path)
     np.testing.assert_allclose([frame.timestamp for frame in frames], np.arange(8) / 10, atol=1e-6)
 
 
+def test_rate_by_the_media_s_own_clock(video: Path) -> None:
+    with open_stream(video, "rate=4") as stream:
+        frames = list(stream)
+    # Ten a second, four wanted: the first at or after 0, 0.25, 0.5 and 0.75 s.
+    assert [(frame.index, frame.dropped) for frame in frames] == [(0, 0), (3, 2), (5, 1)]
+    with open_stream(video, "rate=100") as stream:
+        assert [frame.dropped for frame in stream] == [0] * 8
+
+
+def test_a_video_with_latest_runs_by_its_own_clock(video: Path) -> None:
+    with open_stream(video, "latest") as stream:
+        assert stream.live
+        frames = list(stream)
+    assert frames[-1].index == 7 and sum(frame.dropped for frame in frames) + len(frames) == 8
+    assert frames[-1].captured - frames[0].captured >= 0.099 * (frames[-1].index - frames[0].index)
+    assert frames[0].image.shape == (48, 64, 3)
+
+
+def test_a_glob(tiny: Any, tmp_path: Path) -> None:
+    for name, seed in (("b1.png", 1), ("a1.png", 0), ("sub/b2.png", 2)):
+        save(tmp_path / name, tiny.image(seed))
+    with open_stream(str(tmp_path / "b*.png")) as stream:
+        assert [frame.path for frame in stream] == [tmp_path / "b1.png"]
+    with open_stream(f"file://{tmp_path}/**/*.png") as stream:
+        assert stream.length == 3
+    with pytest.raises(MissingFileError, match=r"no image matches \S+c\*.png"):
+        open_stream(tmp_path / "c*.png")
+
+
 def test_frames_are_the_caller_s_own(video: Path) -> None:
     with open_stream(video) as stream:
         first = next(iter(stream))
@@ -109,19 +138,16 @@ def test_a_model_on_a_stream(tiny: Any, bundle: Path, tmp_path: Path) -> None:
 # -- refused -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "source", ["rtsp://user:secret@host/live", "http://host/a.mjpg", "csi://0", "0", "/dev/video0"]
-)
-def test_live_sources_are_refused_without_showing_a_password(source: str, one_line: Any) -> None:
-    with pytest.raises(UnsupportedError) as caught:
-        open_stream(source)
-    assert "this version opens an image, a folder or a video file" in one_line(caught)
-    assert "secret" not in one_line(caught)
-
-
-def test_policy_of_a_live_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="files are read with policy 'every'; received 'latest'"):
+def test_latest_of_pictures_is_refused(tiny: Any, tmp_path: Path) -> None:
+    save(tmp_path / "a.png", tiny.image(0))
+    with pytest.raises(UnsupportedError, match="pictures have no clock: they are read with policy 'every'"):
         open_stream(tmp_path, policy="latest")
+
+
+@pytest.mark.parametrize("policy", ["newest", "rate=0", "rate=-1", "rate=fast", "rate=inf", ""])
+def test_unknown_policy(video: Path, policy: str) -> None:
+    with pytest.raises(InputError, match="policy must be 'latest', 'every' or 'rate=N'"):
+        open_stream(video, policy=policy or "rate")
 
 
 def test_what_is_neither_image_nor_video(tmp_path: Path, one_line: Any) -> None:

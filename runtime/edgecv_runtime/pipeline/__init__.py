@@ -1,0 +1,8 @@
+"""From cameras to results: one model, several sources, everything bounded."""
+
+from __future__ import annotations
+
+from edgecv_runtime.pipeline.outcome import CameraReport, Outcome, Sink
+from edgecv_runtime.pipeline.pipeline import Pipeline
+
+__all__ = ["Pipeline", "Outcome", "Sink", "CameraReport"]

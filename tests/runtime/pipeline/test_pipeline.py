@@ -1,0 +1,228 @@
+"""Pipelines on sources and models whose time is known."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import edgecv_runtime as ert
+from edgecv_runtime.errors import BackendError, InputError, MissingFileError
+from edgecv_runtime.pipeline import Outcome, Pipeline
+from edgecv_runtime.pipeline.outcome import BUCKETS, Histogram
+from edgecv_runtime.results import Detections
+from edgecv_runtime.streams.sources import pattern_number
+from edgecv_runtime.tracking import MotionGate
+
+
+class Slow:
+    """A model that takes its time; it answers with the number in the frame."""
+
+    manifest = SimpleNamespace(name="slow")
+
+    def __init__(self, seconds: float = 0.0, fail_at: int | None = None) -> None:
+        self.seconds, self.fail_at = seconds, fail_at
+        self.replicas: list[Slow] = []
+        self.parameters: dict[str, Any] = {}
+        self.closed = False
+
+    def timed(self, image: np.ndarray) -> tuple[Any, dict[str, float]]:
+        number = pattern_number(image)
+        if number == self.fail_at:
+            raise BackendError("out of memory")
+        time.sleep(self.seconds * (1 + number % 3) / 2)  # later ones may be done sooner
+        box = np.float32([[number, 0, number + 20, 40]])
+        return Detections(box, np.float32([0.9]), np.array([0])), {
+            "preprocess": 0.0,
+            "infer": self.seconds,
+            "decode": 0,
+        }
+
+    def replica(self) -> Slow:
+        self.replicas.append(Slow(self.seconds, self.fail_at))
+        return self.replicas[-1]
+
+    def configure(self, **parameters: Any) -> None:
+        self.parameters = parameters
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def number(outcome: Outcome) -> int:
+    return int(outcome.result.boxes[0, 0])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_everything_in_order(workers: int) -> None:
+    model = Slow(0.002)
+    with Pipeline(model, "test://bars?size=64x48&fps=0&frames=60", policy="every", workers=workers) as outcomes:
+        found = [number(outcome) for outcome in outcomes]
+        (report,) = outcomes.reports()
+    assert found == list(range(60))
+    assert len(model.replicas) == workers - 1 and all(one.closed for one in model.replicas) and not model.closed
+    assert (report.frames_in, report.frames_out, report.dropped) == (60, 60, 0)
+    assert report.age.total == report.stages["infer"].total == 60
+
+
+def test_results_of_a_live_source_are_fresh() -> None:
+    """A model slower than the camera: no result is older than its own time and one frame interval."""
+    ages = []
+    with Pipeline(Slow(0.05), "test://bars?size=64x48&fps=50&frames=60") as outcomes:
+        for outcome in outcomes:
+            took = sum(outcome.seconds[stage] for stage in ("preprocess", "infer", "decode"))
+            ages.append((outcome.age, outcome.seconds["wait"], took))
+            assert outcome.seconds["wait"] + took <= outcome.age + 0.06
+    waits = np.array([wait for _, wait, _ in ages[1:]])
+    assert len(ages) < 50 and np.median(waits) <= 0.04
+
+
+def test_cameras_take_turns() -> None:
+    sources = dict.fromkeys(("door", "yard", "hall"), "test://bars?size=64x48&fps=0&frames=20")
+    with Pipeline(Slow(), sources, policy="every", workers=1) as outcomes:
+        order = [outcome.camera for outcome in outcomes]
+    assert sorted(order) == sorted([*sources] * 20)
+    # Once all are running nobody is served twice before the others.
+    assert max(order[9:40].count(name) for name in sources) <= 13
+
+
+def test_a_slow_viewer_holds_a_file_and_drops_of_a_camera() -> None:
+    with Pipeline(Slow(), "test://bars?size=64x48&fps=200&frames=100") as outcomes:
+        seen = []
+        for outcome in outcomes:
+            time.sleep(0.03)
+            seen.append((number(outcome), outcome.frame.dropped))
+    assert len(seen) < 60
+    assert sum(dropped for _, dropped in seen) + len(seen) == 100
+
+
+class Keeper:
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.closed = 0
+
+    def write(self, outcome: Outcome) -> None:
+        self.seen.append(number(outcome))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_sinks_get_everything_and_are_closed() -> None:
+    keeper = Keeper()
+    with Pipeline(Slow(), "test://bars?size=64x48&fps=0&frames=30", policy="every", sinks=[keeper]) as outcomes:
+        assert outcomes.run() == 30
+    outcomes.close()
+    assert keeper.seen == list(range(30)) and keeper.closed == 1
+
+
+def test_tracking_numbers_each_camera_s_own_objects() -> None:
+    sources = ["test://bars?size=64x48&fps=0&frames=10"] * 2
+    with Pipeline(Slow(), sources, policy="every", track=True, workers=1) as outcomes:
+        numbers = {outcome.camera: outcome.result.ids.tolist() for outcome in outcomes}
+    assert numbers == {"0": [1], "1": [1]}
+
+
+def test_still_scenes_are_passed_over(tmp_path: Path) -> None:
+    for index in range(12):
+        level = 50 if index < 6 else 200
+        cv2.imwrite(str(tmp_path / f"{index:02d}.png"), np.full((48, 64, 3), level, np.uint8))
+    with Pipeline(Slow(), tmp_path, motion=lambda: MotionGate(at_least_every=None)) as outcomes:
+        assert [outcome.frame.index for outcome in outcomes] == [0, 6]
+
+
+def test_an_error_of_the_model_is_told() -> None:
+    with (
+        Pipeline(Slow(fail_at=5), "test://bars?size=64x48&fps=0&frames=30", policy="every", workers=1) as outcomes,
+        pytest.raises(BackendError, match="out of memory"),
+    ):
+        seen = [number(outcome) for outcome in outcomes]
+        assert seen == list(range(5))
+
+
+def test_a_lost_camera_is_told_after_the_others_have_ended() -> None:
+    lost = "test://bars?size=64x48&fps=0&lose=3"
+    options = {"backoff": ert.streams.Backoff(first=0.001, attempts=0)}
+    with Pipeline(Slow(), [lost, "test://bars?size=64x48&fps=0&frames=9"], policy="every", stream_options=options) as p:
+        seen = []
+        with pytest.raises(ert.EdgecvError, match="was lost"):
+            seen.extend(outcome.camera for outcome in iter(p.__next__, None))
+    assert p.reports()[0].state in ("failed", "closed")
+
+
+def test_closing_at_any_moment() -> None:
+    for wait in (0.0, 0.01, 0.05):
+        pipeline = Pipeline(Slow(0.01), ["test://bars?size=64x48&fps=30", "test://bars?size=64x48&fps=0&hang=2"])
+        time.sleep(wait)
+        begun = time.monotonic()
+        pipeline.close()
+        assert time.monotonic() - begun < 10
+        with pytest.raises(StopIteration):
+            next(pipeline)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("edgecv worker")]
+
+
+def test_configure_reaches_every_worker() -> None:
+    model = Slow()
+    with Pipeline(model, "test://bars?size=64x48&fps=0&frames=5", policy="every", workers=3) as outcomes:
+        outcomes.configure(score_threshold=0.7)
+        outcomes.run()
+    assert [one.parameters for one in (model, *model.replicas)] == [{"score_threshold": 0.7}] * 3
+
+
+def test_a_real_model(tiny: Any, bundle: Path, tmp_path: Path) -> None:
+    for seed in range(20):
+        assert cv2.imwrite(str(tmp_path / f"{seed:02d}.png"), tiny.image(seed)[..., ::-1])
+    with ert.load(bundle) as model, ert.Pipeline(model, tmp_path) as outcomes:
+        best = [int(outcome.result.indices[0]) for outcome in outcomes]
+    assert best == [int(tiny.reference.scores(tiny.image(seed)).argmax()) for seed in range(20)]
+
+
+def test_an_outcome_as_json() -> None:
+    with Pipeline(Slow(), "test://bars?size=64x48&fps=0&frames=1") as outcomes:
+        (outcome,) = outcomes
+    document = outcome.to_dict()
+    assert document["index"] == 0 and document["camera"] == "0" and document["result"]["boxes"] == [[0, 0, 20, 40]]
+    assert set(document["ms"]) == {"wait", "preprocess", "infer", "decode"}
+
+
+def test_histogram_by_hand() -> None:
+    histogram = Histogram()
+    for seconds in (0.001, 0.005, 0.006, 99.0):
+        histogram.add(seconds)
+    assert histogram.counts[:2].tolist() == [2, 1] and histogram.counts[-1] == 1
+    assert histogram.total == 4 and histogram.sum == pytest.approx(99.012) and BUCKETS[0] == 0.005
+
+
+@pytest.mark.parametrize(
+    ("sources", "options", "error", "message"),
+    [
+        ([], {}, InputError, "at least one source is required"),
+        (["test://bars"], {"workers": 0}, InputError, "workers must be at least 1; received 0"),
+        (["test://bars", "nowhere.mp4"], {}, MissingFileError, "no image, folder or video at nowhere.mp4"),
+    ],
+)
+def test_refused(
+    sources: list[str], options: dict[str, Any], error: type[Exception], message: str, no_threads: Callable[[], None]
+) -> None:
+    with pytest.raises(error, match=message):
+        Pipeline(Slow(), sources, **options)
+    no_threads()
+
+
+@pytest.fixture
+def no_threads() -> Callable[[], None]:
+    def check() -> None:
+        end = time.monotonic() + 10
+        while [thread for thread in threading.enumerate() if "edgecv watcher" in thread.name]:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    return check
