@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from abc import ABC, abstractmethod
@@ -86,11 +87,18 @@ def make_source(uri: LiveUri) -> LiveSource:
     if uri.scheme == "v4l2" and not Path(uri.address).exists():
         there = sorted(str(path) for path in Path("/dev").glob("video*"))
         raise MissingFileError(f"no camera at {uri.address}; there {'are ' + ', '.join(there) if there else 'is none'}")
+    if uri.scheme in ("rtsp", "rtsps", "http", "https") and importlib.util.find_spec("av") is not None:
+        from edgecv_runtime.streams.network import NetworkSource
+
+        return NetworkSource(uri)
     return OpenCVSource(uri)
 
 
 class OpenCVSource(LiveSource):
-    """What OpenCV reads: V4L2 cameras, RTSP and HTTP through FFmpeg, GStreamer pipelines."""
+    """What OpenCV reads: V4L2 cameras and GStreamer pipelines; RTSP and HTTP where PyAV is not installed.
+
+    A server that changes its resolution is then shown at the size that it began with: so OpenCV does it.
+    """
 
     def __init__(self, uri: LiveUri) -> None:
         self.uri = uri
