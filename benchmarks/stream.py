@@ -1,0 +1,228 @@
+"""How old results are, and how many there are: edgecv's pipeline, a plain OpenCV loop, OpenVINO's AsyncPipeline.
+
+    python benchmarks/stream.py [--seconds N] [--inference-ms MS] [--json FILE]
+
+**Freshness.** An MJPEG camera on loopback gives 30 frames a second whose pixels say when they were taken; each way of
+reading it runs a model that takes --inference-ms (a real int8 network, and a wait), slower than the camera. The table
+gives the age of a frame when its result is there. Allowed: the time of inference and one frame interval.
+
+**Throughput.** The 1080p clip of EDGECV_DATA with policy "every": a plain loop (read, prepare, run, decode) with all
+threads, and the pipeline with one thread for each of two workers, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import _common
+import cv2
+import numpy as np
+from _camera import Camera, age_of
+
+import edgecv_runtime as ert
+from edgecv_runtime.cli.output import table
+
+FPS = 30.0
+Image = Any
+
+
+class Sluggish:
+    """A model whose every call takes the same time: a real one, and a wait."""
+
+    def __init__(self, model: Any, seconds: float) -> None:
+        self.model, self.seconds, self.manifest = model, seconds, model.manifest
+
+    def timed(self, image: Image) -> Any:
+        begun = time.monotonic()
+        answer = self.model.timed(image)
+        time.sleep(max(0.0, begun + self.seconds - time.monotonic()))
+        return answer
+
+
+def plain_loop(url: str, model: Sluggish, until: float) -> Iterator[float]:
+    """Read a frame, run the model, read the next."""
+    capture = cv2.VideoCapture(url)
+    while time.monotonic() < until:
+        there, bgr = capture.read()
+        if not there:
+            break
+        model.timed(bgr[:, :, ::-1])
+        yield age_of(bgr)
+    capture.release()
+
+
+def ours(url: str, model: Sluggish, until: float) -> Iterator[float]:
+    with ert.Pipeline(model, url) as outcomes:  # type: ignore[arg-type]
+        for outcome in outcomes:
+            yield age_of(outcome.frame.image)
+            if time.monotonic() >= until:
+                return
+
+
+def async_pipeline(url: str, model: Sluggish, until: float) -> Iterator[float]:
+    """OpenVINO Model API's AsyncPipeline, driven as its documentation does, around the same model."""
+    from model_api.pipelines import AsyncPipeline
+
+    pipeline = AsyncPipeline(_ModelForAsyncPipeline(model))
+    capture = cv2.VideoCapture(url)
+    given = taken = 0
+    while time.monotonic() < until:
+        result = pipeline.get_result(taken)
+        if result:
+            yield age_of(result[1]["frame"])
+            taken += 1
+        elif pipeline.is_ready():
+            there, bgr = capture.read()
+            if not there:
+                break
+            pipeline.submit_data(bgr, given, {"frame": bgr})
+            given += 1
+        else:
+            pipeline.await_any()
+    pipeline.await_all()
+    capture.release()
+
+
+class _ModelForAsyncPipeline:
+    """What AsyncPipeline asks of a model: here two requests, of which one computes at a time."""
+
+    def __init__(self, model: Sluggish) -> None:
+        self._model, self._pool = model, ThreadPoolExecutor(1)
+        self._pending: list[Future[None]] = []
+        self._callback: Callable[..., Any] = print
+        self.inference_adapter = self
+        self.perf = SimpleNamespace(
+            **{
+                stage: SimpleNamespace(update=int)
+                for stage in ("preprocess_time", "inference_time", "postprocess_time")
+            }
+        )
+
+    def load(self) -> None:
+        """It is loaded."""
+
+    def set_callback(self, callback: Callable[..., Any]) -> None:
+        self._callback = callback
+
+    def base_preprocess(self, image: Image) -> tuple[Image, dict[str, Any]]:
+        return image, {}
+
+    def infer_async_raw(self, image: Image, data: Any) -> None:
+        self._pending.append(self._pool.submit(lambda: self._callback(self._model.timed(image[:, :, ::-1]), data)))
+
+    def copy_raw_result(self, answer: Any) -> Any:
+        return answer
+
+    def postprocess(self, answer: Any, meta: Any) -> Any:
+        return answer
+
+    def is_ready(self) -> bool:
+        self._pending = [one for one in self._pending if not one.done()]
+        return len(self._pending) < 2
+
+    def await_any(self) -> None:
+        wait(self._pending, return_when=FIRST_COMPLETED)
+
+    def await_all(self) -> None:
+        wait(self._pending)
+
+
+def freshness(model: Any, seconds: float, inference: float) -> list[dict[str, Any]]:
+    """One row for each way of reading the camera."""
+    ways: dict[str, Callable[..., Iterator[float]]] = {"edgecv, latest": ours, "plain OpenCV loop": plain_loop}
+    if find_spec("model_api") is not None:
+        ways["OpenVINO AsyncPipeline"] = async_pipeline
+    slow, rows = Sluggish(model, inference), []
+    with Camera(FPS) as camera:
+        for name, way in ways.items():
+            ages = list(way(camera.url, slow, time.monotonic() + seconds))
+            settled = np.array(ages[3:])
+            rows.append(
+                {
+                    "way": name,
+                    "results": len(ages),
+                    "p50": float(np.percentile(settled, 50)),
+                    "p95": float(np.percentile(settled, 95)),
+                    "last": float(settled[-5:].mean()),
+                    "allowed": inference + 1 / FPS,
+                }
+            )
+    return rows
+
+
+def throughput(bundle: Path, clip: Path, frames: int, rounds: int) -> dict[str, Any]:
+    """Frames a second of both, and the median ratio of the rounds."""
+    with ert.load(bundle) as whole, ert.load(bundle, threads=1) as single:
+        rates: dict[str, list[float]] = {"plain": [], "edgecv": []}
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            capture, count = cv2.VideoCapture(str(clip)), 0
+            while count < frames:
+                there, bgr = capture.read()
+                if not there:
+                    break
+                whole(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+                count += 1
+            capture.release()
+            rates["plain"].append(count / (time.perf_counter() - begun))
+            begun = time.perf_counter()
+            with ert.Pipeline(single, clip, workers=2) as outcomes:
+                order = [outcome.frame.index for outcome, _ in zip(outcomes, range(count), strict=False)]
+            rates["edgecv"].append(count / (time.perf_counter() - begun))
+            if order != list(range(count)):
+                raise _common.BenchmarkError("results are out of order, or some are missing")
+    ratios = [after / before for after, before in zip(rates["edgecv"], rates["plain"], strict=True)]
+    return {
+        "plain_fps": statistics.median(rates["plain"]),
+        "edgecv_fps": statistics.median(rates["edgecv"]),
+        "ratio": statistics.median(ratios),
+        "frames": count,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each way of reading (default: %(default)s)")
+    parser.add_argument("--inference-ms", type=float, default=80.0, help="of the slow model (default: %(default)s)")
+    parser.add_argument("--frames", type=_common.positive, default=150, help="of the clip (default: %(default)s)")
+    parser.add_argument("--rounds", type=_common.positive, default=5)
+    parser.add_argument("--bundles", type=Path, metavar="DIR", help="keep the exported bundle there, or take it")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    print(_common.machine_line())
+    with tempfile.TemporaryDirectory() as made:
+        bundle = _common.bundle("tflite", "int8", options.bundles or Path(made))
+        with ert.load(bundle) as model:
+            rows = freshness(model, options.seconds, options.inference_ms / 1000)
+        print(f"\nAge of a result; a camera of {FPS:g} frames a second, inference {options.inference_ms:g} ms\n")
+        print(
+            table(["way", "results", "p50 ms", "p95 ms", "at the end ms", "allowed ms"], [_cells(row) for row in rows])
+        )
+        clip = (_common.data_folder() or Path()) / "video" / "faces.mp4"
+        found = None
+        if clip.is_file():
+            found = throughput(bundle, clip, options.frames, options.rounds)
+            print(
+                f"\n{found['frames']} frames of {clip.name}, MobileNetV2 int8: plain loop {found['plain_fps']:.1f} a "
+                f"second, edgecv {found['edgecv_fps']:.1f}: {found['ratio']:.2f} ×, in order and complete"
+            )
+    _common.write_json(options.json, {"freshness": rows, "throughput": found})
+    return 0
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [row["way"], str(row["results"]), *(f"{1000 * row[key]:.0f}" for key in ("p50", "p95", "last", "allowed"))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
