@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgecv_runtime.errors import InputError
+from edgecv.receptive_field import ReceptiveField, Step, fields_of, flat, kind_of, shape_of, steps_of
 
 if TYPE_CHECKING:
     import keras
 
 _FLOAT32 = 4  # bytes
-
-
-@dataclass(frozen=True)
-class ReceptiveField:
-    """The input pixels that one position of a feature map depends on (Araujo et al. 2019).
-
-    Attributes
-    ----------
-    size : (height, width), pixels
-        Not cut to the image: with padding it may be larger.
-    stride : (height, width), pixels
-        Distance between the fields of neighbouring positions.
-    center : (y, x), pixels
-        Middle of the field of position (0, 0); pixel 0 has its middle at 0.
-    """
-
-    size: tuple[float, float]
-    stride: tuple[float, float]
-    center: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -97,8 +78,7 @@ class Complexity:
 def complexity(model: keras.Model) -> Complexity:
     """Measure a functional (or sequential) Keras model without running it.
 
-    The receptive field is that of the path that reaches farthest. Gates on a global average
-    (squeeze-and-excitation) see the whole image; they weigh channels and are left out of it, as usual.
+    Receptive fields are those of `edgecv.receptive_field`.
 
     Parameters
     ----------
@@ -121,14 +101,11 @@ def complexity(model: keras.Model) -> Complexity:
     >>> complexity(keras.Model(image, keras.layers.Conv2D(4, 3)(image))).macs  # 6 · 6 · 4 · 3 · 3 · 3
     3888
     """
-    steps = list(_steps(model))
-    fields: dict[int, ReceptiveField | None] = {}
+    steps = list(steps_of(model))
     rows: list[LayerCost] = []
     counted: set[int] = set()
-    for step in steps:
-        shapes = [_shape(tensor) for tensor in step.outputs]
-        field = _field(step, [fields.get(id(tensor)) for tensor in step.inputs])
-        fields.update((id(tensor), field) for tensor in step.outputs)
+    for step, field in zip(steps, fields_of(steps), strict=True):
+        shapes = [shape_of(tensor) for tensor in step.outputs]
         rows.append(
             LayerCost(
                 name=step.name,
@@ -141,7 +118,7 @@ def complexity(model: keras.Model) -> Complexity:
             )
         )
         counted.add(id(step.layer))
-    peak, where = _peak(steps, {id(tensor) for tensor in _flat(model.outputs)})
+    peak, where = _peak(steps, {id(tensor) for tensor in flat(model.outputs)})
     return Complexity(
         layers=tuple(rows),
         parameters=int(model.count_params()),
@@ -153,62 +130,20 @@ def complexity(model: keras.Model) -> Complexity:
     )
 
 
-# -- the graph -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One use of a layer."""
-
-    name: str
-    layer: Any
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...]
-
-
-def _steps(model: Any) -> Iterator[_Step]:
-    """Uses of layers in the order of execution."""
-    nodes_by_depth = getattr(model, "_nodes_by_depth", None)
-    if nodes_by_depth is None and hasattr(model, "_functional"):
-        nodes_by_depth = getattr(model._functional, "_nodes_by_depth", None)  # a built Sequential
-    if nodes_by_depth is None:
-        raise InputError(
-            f"a functional Keras model is required, built on a fixed input shape; received {type(model).__name__}"
-        )
-    for depth in sorted(nodes_by_depth, reverse=True):
-        for node in nodes_by_depth[depth]:
-            layer = node.operation
-            yield _Step(layer.name, layer, tuple(_flat(node.input_tensors)), tuple(_flat(node.outputs)))
-
-
-def _flat(tensors: Any) -> list[Any]:
-    if isinstance(tensors, Mapping):
-        return [item for value in tensors.values() for item in _flat(value)]
-    if isinstance(tensors, Sequence):
-        return [item for value in tensors for item in _flat(value)]
-    return [tensors]
-
-
-def _shape(tensor: Any) -> tuple[int, ...]:
-    shape = tuple(tensor.shape[1:])
-    if any(size is None for size in shape):
-        raise InputError(
-            f"every size must be fixed but the batch; received shape {tuple(tensor.shape)}: pass an input_shape"
-        )
-    return shape
+# -- parameters and memory -----------------------------------------------------------------------------
 
 
 def _parameters(layer: Any) -> int:
     return int(layer.count_params()) if getattr(layer, "built", False) and hasattr(layer, "count_params") else 0
 
 
-def _peak(steps: Sequence[_Step], kept: set[int]) -> tuple[int, str]:
+def _peak(steps: Sequence[Step], kept: set[int]) -> tuple[int, str]:
     """Largest sum of live tensors over the execution, bytes, and the layer at which it occurs."""
     last_use = {id(tensor): index for index, step in enumerate(steps) for tensor in step.inputs}
     sizes: dict[int, int] = {}
     peak, where = 0, ""
     for index, step in enumerate(steps):
-        sizes.update((id(tensor), math.prod(_shape(tensor)) * _FLOAT32) for tensor in step.outputs)
+        sizes.update((id(tensor), math.prod(shape_of(tensor)) * _FLOAT32) for tensor in step.outputs)
         alive = sum(sizes.values())
         if alive > peak:
             peak, where = alive, step.name
@@ -220,109 +155,22 @@ def _peak(steps: Sequence[_Step], kept: set[int]) -> tuple[int, str]:
 # -- multiply-accumulates ------------------------------------------------------------------------------
 
 
-def _macs(step: _Step) -> int:
+def _macs(step: Step) -> int:
     """Of one use of a layer, for one image."""
-    layer, kind = step.layer, type(step.layer).__name__
+    layer, kind = step.layer, kind_of(step.layer)
     if kind in ("Functional", "Sequential", "Model"):
         return complexity(layer).macs
-    if kind not in ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "DepthwiseConv2D", "SeparableConv2D", "Dense"):
+    if kind != "Dense" and "Conv" not in kind:
         return 0
-    source, result = _shape(step.inputs[0]), _shape(step.outputs[0])
+    source, result = shape_of(step.inputs[0]), shape_of(step.outputs[0])
     if kind == "Dense":
         return math.prod(result) * source[-1]
-    if kind == "SeparableConv2D":
+    if kind.startswith("SeparableConv"):
         spread = source[-1] * layer.depth_multiplier
         return math.prod(result[:-1]) * (math.prod(layer.kernel_size) * spread + spread * result[-1])
     window = math.prod(layer.kernel_size)
-    if kind == "DepthwiseConv2D":
+    if kind.startswith("DepthwiseConv"):
         return math.prod(result) * window
-    if kind == "Conv2DTranspose":
+    if kind.endswith("Transpose"):
         return math.prod(source) * window * result[-1]
     return math.prod(result) * window * (source[-1] // layer.groups)
-
-
-# -- receptive field -----------------------------------------------------------------------------------
-
-_WINDOWED = (
-    "Conv2D",
-    "DepthwiseConv2D",
-    "SeparableConv2D",
-    "MaxPooling2D",
-    "AveragePooling2D",
-)
-
-# Layers that treat every position alone, or only move, cut or join whole maps.
-_POINTWISE = (
-    "Activation",
-    "ActivityRegularization",
-    "Add",
-    "Average",
-    "BatchNormalization",
-    "Concatenate",
-    "Dropout",
-    "ELU",
-    "GaussianNoise",
-    "Identity",
-    "LeakyReLU",
-    "Maximum",
-    "Minimum",
-    "Multiply",
-    "Normalization",
-    "PReLU",
-    "ReLU",
-    "Rescaling",
-    "Softmax",
-    "SpatialDropout2D",
-    "Subtract",
-)
-
-
-def _field(step: _Step, sources: list[ReceptiveField | None]) -> ReceptiveField | None:
-    """Receptive field of a step's output; None where there is none to speak of."""
-    kind = type(step.layer).__name__
-    if kind == "InputLayer":
-        return ReceptiveField((1.0, 1.0), (1.0, 1.0), (0.0, 0.0)) if len(_shape(step.outputs[0])) == 3 else None
-    known = [source for source in sources if source is not None]
-    if not known or len(_shape(step.outputs[0])) != 3:
-        return None
-    farthest = max(known, key=lambda source: source.size)
-    if kind in _POINTWISE:
-        return farthest
-    if kind in _WINDOWED:
-        return _windowed(step, farthest)
-    if kind == "ZeroPadding2D":
-        before = [pair[0] for pair in step.layer.padding]
-        return _shifted(farthest, (-before[0], -before[1]))
-    if kind == "Cropping2D":
-        before = [pair[0] for pair in step.layer.cropping]
-        return _shifted(farthest, (before[0], before[1]))
-    return None
-
-
-def _shifted(field: ReceptiveField, steps: tuple[int, int]) -> ReceptiveField:
-    center = tuple(
-        middle + step * stride for middle, step, stride in zip(field.center, steps, field.stride, strict=True)
-    )
-    return ReceptiveField(field.size, field.stride, (center[0], center[1]))
-
-
-def _windowed(step: _Step, field: ReceptiveField) -> ReceptiveField:
-    """Araujo et al. 2019, equations 1 to 4, for each of the two axes."""
-    layer = step.layer
-    pooling = hasattr(layer, "pool_size")
-    windows = layer.pool_size if pooling else layer.kernel_size
-    dilations = (1, 1) if pooling else layer.dilation_rate
-    lengths = _shape(step.inputs[0])[:2]
-    sizes, strides, centers = [], [], []
-    for axis in range(2):
-        window = (windows[axis] - 1) * dilations[axis] + 1
-        stride = layer.strides[axis]
-        before = 0
-        if layer.padding == "same":
-            missing = (math.ceil(lengths[axis] / stride) - 1) * stride + window - lengths[axis]
-            before = max(missing, 0) // 2
-        jump = field.stride[axis]
-        sizes.append(field.size[axis] + (window - 1) * jump)
-        strides.append(jump * stride)
-        centers.append(field.center[axis] + ((window - 1) / 2 - before) * jump)
-    return ReceptiveField((sizes[0], sizes[1]), (strides[0], strides[1]), (centers[0], centers[1]))

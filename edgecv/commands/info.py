@@ -6,19 +6,30 @@ import argparse
 import re
 from typing import Any
 
+from edgecv.commands.arithmetic import add_arithmetic_options, answer_arithmetic
 from edgecv.commands.options import add_model_options, collect_model_options, refuse_model_options
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.info import print_bundle_info
 from edgecv_runtime.cli.output import kilobytes, say, say_json, table
+from edgecv_runtime.errors import InputError
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL|BUNDLE", help="a name from `edgecv models`, or a .edgecv file")
+    parser.add_argument(
+        "model", metavar="MODEL|BUNDLE", nargs="?", help="a name from `edgecv models`, or a .edgecv file"
+    )
     add_model_options(parser)
+    add_arithmetic_options(parser)
     add_json_option(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.model is None:
+        refuse_model_options(options, "a sum")
+    if answer_arithmetic(options):
+        return 0
+    if options.model is None:
+        raise InputError("edgecv info needs a model, a bundle or one of --separable, --transposed, --bottleneck")
     if options.model.endswith(".edgecv"):
         refuse_model_options(options, options.model)
         return print_bundle_info(options.model, options.json)
@@ -27,9 +38,11 @@ def _run(options: argparse.Namespace) -> int:
     record = get_record(options.model)
     chosen = collect_model_options(options, record)
     from edgecv.complexity import complexity
+    from edgecv.layers.graph import without_weights
     from edgecv.models.factory import architecture_of, create_model
 
-    model = create_model(record.name, **chosen)
+    with without_weights():  # counting needs shapes, not 600 MB of numbers
+        model = create_model(record.name, **chosen)
     cost = complexity(model)
     architecture = architecture_of(model)
     facts: dict[str, Any] = {

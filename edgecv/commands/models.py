@@ -48,6 +48,7 @@ def record_to_dict(record: ModelRecord) -> dict[str, Any]:
         "input_shape": list(record.input_shape),
         "classes": record.classes,
         "parameters": record.parameters,
+        "macs": record.macs,
         "preprocessing": {
             "color": preprocessing.color,
             "mean": list(preprocessing.mean),

@@ -27,14 +27,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     for name, owners in _by_name().items():
         option = owners[0][1]
-        models = ", ".join(record.name for record, _ in owners)
         group.add_argument(
             f"--{name.replace('_', '-')}",
             dest=_destination(name),
             type=option.type,
             default=None,
             metavar={int: "N", float: "X", str: "WORD"}[option.type],
-            help=f"{option.help} ({models}; default {option.default})".replace("%", "%%"),
+            help=_help(owners).replace("%", "%%"),
         )
 
 
@@ -70,13 +69,7 @@ def collect_model_options(args: argparse.Namespace, record: ModelRecord) -> dict
     checked = record.check_options(given)
     chosen: dict[str, Any] = {name: checked[name] for name in given}
     if args.input_size is not None:
-        height, width = args.input_size
-        if min(height, width) < record.minimum_size:
-            raise InputError(
-                f"{record.name}: the input must be at least {record.minimum_size}x{record.minimum_size} pixels; "
-                f"received {height}x{width}"
-            )
-        chosen["input_shape"] = (height, width, record.input_shape[2])
+        chosen["input_shape"] = _input_shape(args.input_size, record)
     if args.classes is not None:
         if not record.classes:
             raise InputError(
@@ -97,6 +90,21 @@ def refuse_model_options(args: argparse.Namespace, what: str) -> None:
         raise InputError(f"{what} is built already: {flags} cannot change it")
 
 
+def _input_shape(size: tuple[int, int], record: ModelRecord) -> tuple[int, ...]:
+    """The input shape that ``--input-size`` means: of images, volumes (whose depth stays), or signals (one length)."""
+    height, width = size
+    if min(size) < record.minimum_size:
+        raise InputError(
+            f"{record.name}: the input must be at least {record.minimum_size}x{record.minimum_size} pixels; "
+            f"received {height}x{width}"
+        )
+    if len(record.input_shape) == 2:
+        if height != width:
+            raise InputError(f"{record.name} takes signals of one length: --input-size N; received {height}x{width}")
+        return (height, record.input_shape[-1])
+    return (*record.input_shape[:-3], height, width, record.input_shape[-1])
+
+
 def _by_name() -> dict[str, list[tuple[ModelRecord, Option]]]:
     """Every option name with the models that have it."""
     found: dict[str, list[tuple[ModelRecord, Option]]] = {}
@@ -104,6 +112,14 @@ def _by_name() -> dict[str, list[tuple[ModelRecord, Option]]]:
         for option in record.options:
             found.setdefault(option.name, []).append((record, option))
     return found
+
+
+def _help(owners: list[tuple[ModelRecord, Option]]) -> str:
+    """What an option means; models that mean the same by it are named together."""
+    meanings: dict[tuple[str, Any], list[str]] = {}
+    for record, option in owners:
+        meanings.setdefault((option.help, option.default), []).append(record.name)
+    return "; ".join(f"{text} ({', '.join(names)}; default {value})" for (text, value), names in meanings.items())
 
 
 def _destination(name: str) -> str:

@@ -86,6 +86,39 @@ def check_image_shape(
     return height, width, channels
 
 
+def check_input_shape(
+    model: str, shape: tuple[int, ...] | None, default: tuple[int, ...], minimum: int
+) -> tuple[int, ...]:
+    """The input shape of a network for images, signals or volumes, checked.
+
+    Parameters
+    ----------
+    model : str
+        For the message.
+    shape : tuple of int, or None
+        None takes `default`.
+    default : (height, width, channels), (length, channels) or (depth, height, width, channels)
+        Says which of them the network takes.
+    minimum : int
+        Smallest of the lengths, samples or pixels.
+
+    Raises
+    ------
+    InputError
+        Another number of axes, not positive whole numbers, or too small; or Keras is set to channels first.
+    """
+    if len(default) == 3:
+        return check_image_shape(model, shape, default, minimum)
+    names = {2: "(length, channels)", 4: "(depth, height, width, channels)"}[len(default)]
+    shape = tuple(default if shape is None else shape)
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
+    if len(shape) != len(default) or not whole:
+        raise InputError(f"{model}: input_shape must be {names}; received {shape}")
+    if min(shape[:-1]) < minimum:
+        raise InputError(f"{model}: every length of the input must be at least {minimum}; received {shape}")
+    return shape
+
+
 def check_classes(model: str, classes: int) -> int:
     """Refuse a number of classes that is not a positive whole number."""
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:

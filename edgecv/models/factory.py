@@ -130,6 +130,8 @@ def _load(
             known = f"{', '.join(map(repr, names))} or " if names else ""
             raise InputError(f"{record.name}: weights must be {known}a weight file; received {str(weights)!r}")
     load_weights(model, path, record)
+    if weights == "imagenet" and record.after_official is not None:
+        record.after_official(model)
 
 
 def architecture_of(model: keras.Model) -> Architecture | None:

@@ -18,13 +18,37 @@ from edgecv_runtime.manifest import Resize
 
 # Every family file of this folder; it is imported when the first record is asked for.
 FAMILIES = (
+    "alexnet",
+    "amoebanet",
+    "autoencoder",
+    "cifar_resnet",
+    "deeplab",
+    "densenet",
     "efficientnet",
     "efficientnet_lite",
+    "fcn",
+    "googlenet",
+    "inception_resnet_v2",
+    "inception_v3",
+    "inception_v4",
     "lenet",
     "mobilefacenet",
     "mobilenet_embedder",
     "mobilenet_v1",
     "mobilenet_v2",
+    "nasnet",
+    "nin",
+    "pnasnet",
+    "polynet",
+    "resnet",
+    "resnext",
+    "segnet",
+    "senet",
+    "signal_fcn",
+    "unet",
+    "vgg",
+    "voxnet",
+    "xception",
 )
 
 OptionValue = int | float | str
@@ -184,7 +208,7 @@ class ModelRecord:
         One line for the list.
     paper : Paper
     input_shape : (height, width, channels)
-        The default, with default options.
+        The default, with default options; (length, channels) of a signal, (depth, height, width, channels) of a volume.
     classes : int
         The default number of classes; 0 for a model that has none, such as an embedder.
     parameters : int
@@ -201,8 +225,13 @@ class ModelRecord:
         Name for ``weights=`` to the file in ``edgecv/models/weights/`` that comes with the package.
     minimum_size : int
         Smallest height and width that the model's strides leave something of, pixels.
+    macs : int or None
+        Multiply-accumulates for one input, at all defaults; None where nobody has counted them yet.
     after_loading : callable or None
         ``after_loading(model)`` puts right what the official files are known to hold wrong.
+    after_official : callable or None
+        ``after_official(model)`` fits the files of ``weights="imagenet"`` to this network's input; other files are
+        left as they are, since this network may have written them.
     builder : callable
         ``builder(input_shape=None, classes=..., **options) -> keras.Model``, without ``classes`` where there are none;
         filled in by `register`.
@@ -212,7 +241,7 @@ class ModelRecord:
     task: str
     summary: str
     paper: Paper
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
     parameters: int
     preprocessing: Preprocessing
@@ -222,7 +251,9 @@ class ModelRecord:
     weights_note: str = ""
     shipped_weights: Mapping[str, str] = field(default_factory=dict)
     minimum_size: int = 32
+    macs: int | None = None
     after_loading: Callable[[Any], None] | None = None
+    after_official: Callable[[Any], None] | None = None
     builder: Builder | None = None
 
     @property

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgecv_export.plan import Plan
 from edgecv_runtime.errors import CheckFailedError
 from edgecv_runtime.images import Image, cv2
+from edgecv_runtime.metrics.verification import unit_vectors
 from edgecv_runtime.model import Model
 from edgecv_runtime.parity import Golden, differences
 
@@ -40,13 +41,16 @@ class Proof:
     golden : Golden
     max_abs : float
         Largest difference of an activated output (of a probability, say).
-    agreement : float
-        Share of the images whose best class is the float source's.
+    agreement : float or None
+        Share of the images whose best class is the float source's; None for an embedder.
+    cosine : float or None
+        Of an embedder: least similarity of a vector to the float source's.
     """
 
     golden: Golden
     max_abs: float
-    agreement: float
+    agreement: float | None
+    cosine: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As in ``report.json``."""
@@ -55,6 +59,7 @@ class Proof:
             "origin": self.golden.origin,
             "max_abs": self.max_abs,
             "agreement": self.agreement,
+            **({} if self.cosine is None else {"cosine": self.cosine}),
         }
 
 
@@ -98,6 +103,21 @@ def prove(model: Model, plan: Plan, images: Sequence[Image], expected: npt.NDArr
     wanted = model.activate([expected])[0]
     answers = np.concatenate([model.outputs(image)[0] for image in images])
     largest = float(np.abs(answers - wanted).max())
+    if model.task == "embedding":
+        agreement, cosine = None, _least_cosine(plan, answers, wanted)
+    else:
+        agreement, cosine = _agreement(plan, largest, answers, wanted), None
+    tolerance = np.maximum(measured * _MARGIN, [floors(plan, expected)])
+    return Proof(Golden(tuple(images), (expected,), tolerance, origin), largest, agreement, cosine)
+
+
+def _agreement(plan: Plan, largest: float, answers: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> float:
+    """The share of equal best classes, where the largest difference is within the limit.
+
+    Raises
+    ------
+    CheckFailedError
+    """
     # Probabilities count as they are; raw scores, which reach further, in proportion.
     limit = LIMITS[plan.precision] * max(1.0, float(np.abs(wanted).max()))
     if not largest <= limit:
@@ -105,9 +125,25 @@ def prove(model: Model, plan: Plan, images: Sequence[Image], expected: npt.NDArr
             f"the {plan.format} {plan.precision} artefact differs from its float source by {largest:.3g} "
             f"(at most {limit:g} is accepted): nothing was written"
         )
-    tolerance = np.maximum(measured * _MARGIN, [floors(plan, expected)])
-    agreement = float((answers.argmax(-1) == wanted.argmax(-1)).mean())
-    return Proof(Golden(tuple(images), (expected,), tolerance, origin), largest, agreement)
+    return float((answers.argmax(-1) == wanted.argmax(-1)).mean())
+
+
+def _least_cosine(plan: Plan, answers: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> float:
+    """What counts of vectors is their direction.
+
+    Raises
+    ------
+    CheckFailedError
+        One points elsewhere by more than the precision explains.
+    """
+    cosine = float(np.einsum("nd,nd->n", unit_vectors(answers), unit_vectors(wanted)).min())
+    limit = 1 - LIMITS[plan.precision]
+    if not cosine >= limit:
+        raise CheckFailedError(
+            f"a vector of the {plan.format} {plan.precision} artefact has a cosine of {cosine:.3g} to its float "
+            f"source's (at least {limit:g} is required): nothing was written"
+        )
+    return cosine
 
 
 def floors(plan: Plan, expected: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

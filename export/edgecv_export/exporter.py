@@ -12,10 +12,12 @@ from typing import Any
 from edgecv.models.registry import Preprocessing
 from edgecv_export import contract
 from edgecv_export.calibration import contract_pictures, load_calibration
+from edgecv_export.figure import figure
 from edgecv_export.metadata import embed
 from edgecv_export.plan import Plan, check_pictures, check_recipe, check_target
 from edgecv_export.quantize.recipe import Recipe
-from edgecv_export.reference import Fidelity, Reference
+from edgecv_export.reference import Accuracy, Fidelity, Reference
+from edgecv_export.reference_faces import FaceReference, read_evaluation, reference_of
 from edgecv_export.search import Attempt, Search
 from edgecv_export.sources import Source, source_of
 from edgecv_export.training import load_training
@@ -25,8 +27,7 @@ from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends import open_backend
 from edgecv_runtime.bench import measure_latency, noise_image
 from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, check_output_path, write_bundle
-from edgecv_runtime.errors import CheckFailedError, InputError
-from edgecv_runtime.evaluate import ClassificationAccuracy, read_labelled_images
+from edgecv_runtime.errors import CheckFailedError, InputError, UnsupportedError
 from edgecv_runtime.manifest import DecoderSpec, InputSpec, Manifest
 from edgecv_runtime.model import Model
 
@@ -87,10 +88,11 @@ def export(
     labels : sequence of str, optional
         Class names by class index.
     evaluation : folder, optional
-        Labelled pictures; accuracy before and after goes into the report.
+        Labelled pictures (of an embedder: a folder a person); accuracy before and after goes into the report.
     max_drop : float, optional
-        Points of top-1 (percentage) that may be lost. int8 and mixed are searched for an artefact within it, and may
-        end as mixed or int16x8, which the manifest then says. More is an error. Needs `evaluation`.
+        Points of top-1, or of an embedder's true-accept rate, (percentage) that may be lost. int8 and mixed are
+        searched for an artefact within it, and may end as mixed or int16x8, which the manifest then says. More is an
+        error. Needs `evaluation`.
     training : folder, optional
         Pictures for quantization-aware training, the search's last resort; labelled or not. Needs `max_drop`.
     float_layers : sequence of str, optional
@@ -136,14 +138,13 @@ def export(
     check_pictures(plan, calibration, evaluation, max_drop, training)
     recipe = check_recipe(plan, recipe, float_layers, max_drop)
     source = source_of(model, preprocessing, task)
-    if labels is not None and len(labels) != source.classes:
-        raise InputError(f"there must be one label per class: {source.classes} classes; received {len(labels)} labels")
+    _check_task(source, labels, training)
     class_names = None if labels is None else tuple(labels)
-    items = [] if evaluation is None else read_labelled_images(evaluation, class_names, source.classes)
+    items = [] if evaluation is None else read_evaluation(source, evaluation, class_names)
     lessons = None if training is None else load_training(training, source, class_names, items)
     pictures = None if calibration is None else load_calibration(calibration)
     images = contract_pictures(source.size) if pictures is None else pictures.images
-    reference = Reference.of(source, items, class_names) if items else None
+    reference = reference_of(source, items, class_names) if items else None
 
     def describe_it(plan: Plan, artefact: Artefact) -> Manifest:
         return describe(source, plan, artefact, class_names, name or path.stem)
@@ -225,10 +226,37 @@ def describe(source: Source, plan: Plan, artefact: Artefact, labels: tuple[str, 
         precision=plan.precision,
         inputs=(spec,),
         outputs=outputs,
-        decoder=DecoderSpec("classification", {"activation": source.final_activation(plan)}),
+        decoder=_decoder(source, plan),
         labels=labels,
         made_with=made_with(),
     )
+
+
+def _decoder(source: Source, plan: Plan) -> DecoderSpec:
+    if source.task == "embedding":
+        return DecoderSpec("embedding", {"normalize": True})
+    return DecoderSpec("classification", {"activation": source.final_activation(plan)})
+
+
+def _check_task(source: Source, labels: Sequence[str] | None, training: object) -> None:
+    """Refuse what does not apply to the source's task.
+
+    Raises
+    ------
+    InputError
+        Labels of an embedder, or not one for each class.
+    UnsupportedError
+        Training pictures for an embedder.
+    """
+    if source.task == "embedding":
+        if labels is not None:
+            raise InputError(f"labels name classes; an embedder has none; received {len(labels)} labels")
+        if training is not None:
+            raise UnsupportedError(
+                "quantization-aware training imitates class scores; leave out --train for an embedder"
+            )
+    elif labels is not None and len(labels) != source.classes:
+        raise InputError(f"there must be one label per class: {source.classes} classes; received {len(labels)} labels")
 
 
 def made_with() -> dict[str, str]:
@@ -242,11 +270,12 @@ def made_with() -> dict[str, str]:
     return {**found, "cpu": cpu.describe()}
 
 
-def _check_drop(before: ClassificationAccuracy, after: ClassificationAccuracy, max_drop: float) -> None:
-    drop = 100 * (before.top1 - after.top1)
+def _check_drop(before: Accuracy, after: Accuracy, max_drop: float) -> None:
+    drop = 100 * (before.score - after.score)
     if drop > max_drop + 1e-9:
         raise CheckFailedError(
-            f"top-1 falls from {100 * before.top1:.2f} % to {100 * after.top1:.2f} %: {drop:.2f} points, "
+            f"{figure(before.to_dict()).name} falls from {100 * before.score:.2f} % to {100 * after.score:.2f} %: "
+            f"{drop:.2f} points, "
             f"{max_drop:g} were allowed; nothing was written"
         )
 
@@ -259,7 +288,7 @@ def _latency(runnable: Model) -> dict[str, Any]:
 def _quality(
     source: Source,
     made: _Made,
-    reference: Reference | None,
+    reference: Reference | FaceReference | None,
     fidelity: Fidelity | None,
     search: Search | None,
     max_drop: float | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edgecv_export.sources import Source
 from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.evaluate import ClassificationAccuracy, LabelledImage
+from edgecv_runtime.evaluate_faces import VerificationAccuracy
 from edgecv_runtime.images import read_image
 from edgecv_runtime.model import Model
 from edgecv_runtime.progress import track
@@ -22,23 +23,27 @@ _CHUNK = 32  # pictures that the float source answers to at once
 _WORST = 8  # pictures that the report shows
 
 
+Accuracy: TypeAlias = ClassificationAccuracy | VerificationAccuracy
+
+
 @dataclass(frozen=True, eq=False)
 class Fidelity:
     """An artefact beside its float source, on the same pictures.
 
     Attributes
     ----------
-    accuracy : ClassificationAccuracy
+    accuracy : ClassificationAccuracy or VerificationAccuracy
         The artefact's.
     agreement : float in [0, 1]
-        Share of the pictures whose best class is the float source's.
+        Share of the pictures whose best class is the float source's; of an embedder, share of the pairs of one person
+        that are judged as by the float source.
     gained, lost : int
-        Pictures that only the artefact, or only the float source, classifies correctly.
+        Pictures (pairs) that only the artefact, or only the float source, classifies correctly (accepts).
     worst : tuple of dict
-        Pictures on which the float source's answer lost most probability.
+        Pictures on which the float source's answer lost most probability; empty for an embedder.
     """
 
-    accuracy: ClassificationAccuracy
+    accuracy: Accuracy
     agreement: float
     gained: int
     lost: int
@@ -86,25 +91,18 @@ class Reference:
         RuntimeWarning
             For each picture that cannot be read; it is skipped and counted.
         """
-        readable: list[LabelledImage] = []
-        pending: list[npt.NDArray[np.uint8]] = []
-        scores = []
-        for item in track(items, len(items), "evaluating the float source", "images"):
-            try:
-                image = read_image(item.path)
-            except (InputError, MissingFileError) as error:
-                warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=2)
-                continue
-            readable.append(item)
-            pending.append(source.pixels([image])[0])
-            if len(pending) == _CHUNK:
-                scores.append(source.predict_pixels(np.stack(pending)))
-                pending = []
-        if not readable:
-            raise InputError(f"none of the {len(items)} labelled images could be read")
-        if pending:
-            scores.append(source.predict_pixels(np.stack(pending)))
-        return cls(tuple(readable), np.concatenate(scores), len(items) - len(readable), labels)
+        readable, answers = ask(source, items)
+        return cls(tuple(readable), answers, len(items) - len(readable), labels)
+
+    @property
+    def trials(self) -> int:
+        """How many chances to fail the accuracy is a share of."""
+        return len(self.items)
+
+    @property
+    def trial(self) -> str:
+        """One of them, in words."""
+        return "picture"
 
     @property
     def truth(self) -> npt.NDArray[np.int64]:
@@ -121,10 +119,7 @@ class Reference:
 
     def compare(self, model: Model, text: str = "evaluating") -> Fidelity:
         """Run an artefact on the same pictures, through the whole road of the device."""
-        answers = [
-            model.outputs(read_image(item.path))[0][0] for item in track(self.items, len(self.items), text, "images")
-        ]
-        artefact = Reference(self.items, np.stack(answers), self.skipped, self.labels)
+        artefact = Reference(self.items, ask_artefact(model, self.items, text), self.skipped, self.labels)
         mine, others = artefact.scores.argmax(-1), self.scores.argmax(-1)
         right, right_before = mine == self.truth, others == self.truth
         return Fidelity(
@@ -153,3 +148,42 @@ class Reference:
 
     def _label(self, index: int) -> str:
         return f"class {index}" if self.labels is None else self.labels[index]
+
+
+def ask(source: Source, items: Sequence[LabelledImage]) -> tuple[list[LabelledImage], npt.NDArray[np.float32]]:
+    """The pictures that can be read, and the float source's answers (N, D) to them.
+
+    Raises
+    ------
+    InputError
+        Not one can be read.
+
+    Warns
+    -----
+    RuntimeWarning
+        For each that cannot.
+    """
+    readable: list[LabelledImage] = []
+    pending: list[npt.NDArray[np.uint8]] = []
+    answers = []
+    for item in track(items, len(items), "evaluating the float source", "images"):
+        try:
+            image = read_image(item.path)
+        except (InputError, MissingFileError) as error:
+            warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=3)
+            continue
+        readable.append(item)
+        pending.append(source.pixels([image])[0])
+        if len(pending) == _CHUNK:
+            answers.append(source.predict_pixels(np.stack(pending)))
+            pending = []
+    if not readable:
+        raise InputError(f"none of the {len(items)} labelled images could be read")
+    if pending:
+        answers.append(source.predict_pixels(np.stack(pending)))
+    return readable, np.concatenate(answers)
+
+
+def ask_artefact(model: Model, items: Sequence[LabelledImage], text: str) -> npt.NDArray[np.float32]:
+    """(N, D): an artefact's answers to pictures, through the whole road of the device."""
+    return np.stack([model.outputs(read_image(item.path))[0][0] for item in track(items, len(items), text, "images")])

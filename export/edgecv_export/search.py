@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecv_export.figure import figure
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.reference import Fidelity, Reference
+from edgecv_export.reference_faces import FaceReference
 from edgecv_export.sources import Source
 from edgecv_export.training import TrainingPictures
 from edgecv_runtime.artefact import Artefact
@@ -57,7 +59,7 @@ class Attempt:
     artefact, manifest
         What was made.
     drop : float
-        Points of top-1 that it loses; infinite where it was refused.
+        Points of top-1 (of an embedder: of TAR at FAR) that it loses; infinite where it was refused.
     met : bool
         Within the budget.
     """
@@ -74,7 +76,7 @@ class Attempt:
 
     @property
     def merit(self) -> tuple[float, float]:
-        """Larger is better: top-1 kept, then agreement with the float source."""
+        """Larger is better: accuracy kept, then agreement with the float source."""
         return -self.drop, self.fidelity.agreement if self.fidelity is not None else 0.0
 
     def to_dict(self, chosen: bool) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class Attempt:
             "name": self.candidate.name,
             "precision": self.candidate.plan.precision,
             "recipe": self.candidate.recipe.to_dict(),
-            "top1": None if self.fidelity is None else self.fidelity.accuracy.top1,
+            **({"top1": None} if self.fidelity is None else figure(self.fidelity.accuracy.to_dict()).to_dict()),
             "agreement": None if self.fidelity is None else self.fidelity.agreement,
             "size": None if self.artefact is None else self.artefact.size,
             "latency_ms": self.latency_ms,
@@ -105,10 +107,10 @@ class Search:
         int8 or mixed.
     pixels : (N, H, W, C) uint8
         Calibration images at the input's size.
-    reference : Reference
+    reference : Reference or FaceReference
         The evaluation pictures and the float source's answers.
     max_drop : float
-        Points of top-1 that may be lost.
+        Points of accuracy that may be lost.
     describe : callable
         From plan and artefact to the manifest.
     training : TrainingPictures, optional
@@ -121,7 +123,7 @@ class Search:
     source: Source
     plan: Plan
     pixels: npt.NDArray[np.uint8]
-    reference: Reference
+    reference: Reference | FaceReference
     max_drop: float
     describe: Callable[[Plan, Artefact], Manifest]
     training: TrainingPictures | None = None
@@ -145,11 +147,11 @@ class Search:
         RuntimeWarning
             The budget is finer than the evaluation pictures can tell.
         """
-        one = 100 / len(self.reference.items)
+        one = 100 / self.reference.trials
         if 0 < self.max_drop < one:
             warnings.warn(
-                f"one of {len(self.reference.items)} evaluation pictures is {one:.2f} points: a budget of "
-                f"{self.max_drop:g} allows no picture to be lost; give more pictures",
+                f"one of {self.reference.trials} evaluation {self.reference.trial}s is {one:.2f} points: a budget of "
+                f"{self.max_drop:g} allows no {self.reference.trial} to be lost; give more pictures",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -238,7 +240,7 @@ class Search:
         with Model(artefact, manifest) as model:
             fidelity = self.reference.compare(model, f"evaluating: {candidate.name}")
             (latency,) = measure_latency([model], [noise_image(model)], _LATENCY_RUNS)
-        drop = 100 * (self.reference.accuracy.top1 - fidelity.accuracy.top1)
+        drop = 100 * (self.reference.accuracy.score - fidelity.accuracy.score)
         return Attempt(
             candidate,
             fidelity,
@@ -256,14 +258,15 @@ class Search:
         best = max(self.attempts, key=lambda attempt: attempt.merit)
         if best.fidelity is None:
             return f"no candidate could be made: {best.note}; nothing was written"
-        before, after = self.reference.accuracy.top1, best.fidelity.accuracy.top1
+        before, after = self.reference.accuracy.score, best.fidelity.accuracy.score
+        name = figure(best.fidelity.accuracy.to_dict()).name
         blamed = list(self.sensitivities)[:_BLAMED]
         blame = f"; most sensitive: {', '.join(blamed)}" if blamed else ""
         helps = [] if self.training is not None or not self.source.trainable else ["training pictures (--train DIR)"]
         helps += ["more calibration pictures", "fp16"]
         return (
             f"none of {len(self.attempts)} candidates is within {self.max_drop:g} points: the best "
-            f"({best.candidate.name}) takes top-1 from {100 * before:.2f} % to {100 * after:.2f} %, "
+            f"({best.candidate.name}) takes {name} from {100 * before:.2f} % to {100 * after:.2f} %, "
             f"{best.drop:.2f} points{blame}; what may help: {', '.join(helps)}; nothing was written"
         )
 

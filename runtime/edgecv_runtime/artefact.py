@@ -54,6 +54,10 @@ class Artefact:
         digest.update(self.weights or b"")
         return digest.hexdigest()
 
+    def digests(self) -> dict[str, str]:
+        """sha256 of each of its files, by bundle member."""
+        return {name: hashlib.sha256(content).hexdigest() for name, content in self.members().items()}
+
     def members(self) -> dict[str, bytes]:
         """The artefact as bundle members, by file name."""
         members = {MODEL_MEMBERS[self.format]: self.model}

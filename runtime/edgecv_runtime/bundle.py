@@ -80,6 +80,11 @@ class Bundle:
         """Bytes of all members."""
         return sum(len(content) for content in self._members.values())
 
+    @property
+    def fingerprint(self) -> str:
+        """sha256 that tells this model from every other: its files, its preprocessing and its decoder."""
+        return self.manifest.identity({name: self.manifest.members[name] for name in self.artefact().members()})
+
     def artefact(self) -> Artefact:
         """The model file with its weights."""
         return Artefact(

@@ -44,6 +44,11 @@ class ClassificationAccuracy:
     n: int
     skipped: int
 
+    @property
+    def score(self) -> float:
+        """The figure that a budget is about."""
+        return self.top1
+
     def to_dict(self) -> dict[str, Any]:
         return {"top1": self.top1, "top5": self.top5, "n": self.n, "skipped": self.skipped}
 

@@ -206,6 +206,8 @@ class Manifest:
         One of `FORMATS` and `PRECISIONS`.
     target : str or None
         The device this artefact was made for.
+    compiled_for : str or None
+        The accelerator that alone can run this artefact, as its compiler names it; None where every CPU can.
     inputs : tuple of InputSpec
     outputs : tuple of TensorSpec
     decoder : DecoderSpec
@@ -229,6 +231,7 @@ class Manifest:
     target: str | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, str] = field(default_factory=dict)
+    compiled_for: str | None = None
 
     def __post_init__(self) -> None:
         _require(self.format in FORMATS, f"format must be one of {', '.join(FORMATS)}; received {self.format!r}")
@@ -258,6 +261,7 @@ class Manifest:
             "format": self.format,
             "precision": self.precision,
             "target": self.target,
+            **({} if self.compiled_for is None else {"compiled_for": self.compiled_for}),
             "inputs": [_input_to_dict(spec) for spec in self.inputs],
             "outputs": [_tensor_to_dict(spec) for spec in self.outputs],
             "decoder": {"name": self.decoder.name, "parameters": dict(self.decoder.parameters)},
@@ -276,6 +280,22 @@ class Manifest:
     def fingerprint(self) -> str:
         """sha256 of the embedded copy in canonical form: equal for equal models and preprocessing."""
         canonical = json.dumps(self.embedded().to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def identity(self, digests: Mapping[str, str]) -> str:
+        """sha256 of what decides a model's numbers: its files, how pictures are fed to it and how it is read.
+
+        Two bundles with one identity give the same vector for the same picture; name, labels and versions do not
+        count, although a name that is written into the model's own file does.
+
+        Parameters
+        ----------
+        digests : Mapping of str to str
+            sha256 of the model's files by member name, as `members` has them.
+        """
+        data = self.to_dict()
+        numbers = {key: data[key] for key in ("task", "inputs", "outputs", "decoder")}
+        canonical = json.dumps({**numbers, "files": dict(digests)}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @classmethod
@@ -328,6 +348,7 @@ class Manifest:
             format=_typed(data, "format", str),
             precision=_typed(data, "precision", str),
             target=_typed(data, "target", str, optional=True),
+            compiled_for=_typed(data, "compiled_for", str, optional=True),
             inputs=tuple(_input_from_dict(item) for item in _typed(data, "inputs", list)),
             outputs=tuple(TensorSpec(**_tensor_fields(item)) for item in _typed(data, "outputs", list)),
             decoder=DecoderSpec(

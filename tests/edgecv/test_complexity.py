@@ -68,6 +68,9 @@ def test_lenet_by_hand() -> None:
         ([layers.DepthwiseConv2D(3, depth_multiplier=2)], (10, 10, 4), 8 * 8 * 8 * 9),
         ([layers.SeparableConv2D(6, 3)], (10, 10, 4), 8 * 8 * (9 * 4 + 4 * 6)),
         ([layers.Conv2DTranspose(6, 2, strides=2)], (5, 5, 4), 5 * 5 * 4 * 4 * 6),
+        ([layers.Conv1D(6, 3)], (10, 4), 8 * 6 * 3 * 4),
+        ([layers.Conv3D(6, 3)], (5, 6, 7, 4), 3 * 4 * 5 * 6 * 27 * 4),
+        ([layers.SeparableConv1D(6, 3)], (10, 4), 8 * (3 * 4 + 4 * 6)),
         ([layers.Dense(7)], (5, 5, 4), 5 * 5 * 4 * 7),
         ([layers.BatchNormalization(), layers.ReLU(), layers.MaxPooling2D()], (8, 8, 4), 0),
     ],
@@ -145,7 +148,7 @@ def test_a_gate_on_the_global_average_is_left_out() -> None:
 
 
 def test_unknown_reach_is_not_guessed() -> None:
-    cost = complexity(chain((8, 8, 3), layers.Conv2D(2, 3), layers.UpSampling2D(), layers.Conv2D(2, 3)))
+    cost = complexity(chain((8, 8, 3), layers.Conv2D(2, 3), layers.Permute((2, 1, 3)), layers.Conv2D(2, 3)))
     assert [row.receptive_field is None for row in cost.layers] == [False, False, True, True]
     assert cost.receptive_field == ReceptiveField((3, 3), (1, 1), (1, 1))
 

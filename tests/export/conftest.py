@@ -255,3 +255,77 @@ def lamp_preprocessing() -> Any:
     from edgecv.models.registry import Preprocessing
 
     return Preprocessing(mean=(0.0,) * 3, std=(255.0,) * 3)
+
+
+# -- TFLite files written by hand --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def tflite_file() -> Callable[..., bytes]:
+    """``tflite_file(tensors, operators, inputs, outputs)``: the bytes of a TFLite file, without any converter.
+
+    tensors : mapping of name to dict with shape, dtype, and as needed scale, zero, values, signature
+    operators : sequence of (kind, inputs, outputs, options class or None, options)
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers import Builder
+
+    def quantization(spec: dict[str, Any]) -> Any:
+        found = schema.QuantizationParametersT()
+        if "scale" in spec:
+            found.scale = np.atleast_1d(np.float32(spec["scale"])).tolist()
+            found.zeroPoint = np.broadcast_to(spec.get("zero", 0), len(found.scale)).astype(np.int64).tolist()
+            found.quantizedDimension = spec.get("axis", 0)
+        return found
+
+    def write(
+        tensors: dict[str, dict[str, Any]],
+        operators: list[tuple[str, list[str], list[str], str | None, dict[str, Any]]],
+        inputs: list[str],
+        outputs: list[str],
+    ) -> bytes:
+        model, graph = schema.ModelT(), schema.SubGraphT()
+        model.version, model.buffers, model.operatorCodes, graph.tensors = 3, [schema.BufferT()], [], []
+        index = {name: place for place, name in enumerate(tensors)}
+        for name, spec in tensors.items():
+            tensor = schema.TensorT()
+            tensor.name, tensor.shape = name.encode(), list(spec["shape"])
+            tensor.type = getattr(schema.TensorType, spec.get("dtype", "int8").upper())
+            tensor.shapeSignature = spec.get("signature")
+            tensor.quantization = quantization(spec)
+            if "values" in spec:
+                buffer = schema.BufferT()
+                buffer.data = np.frombuffer(np.ascontiguousarray(spec["values"]).tobytes(), np.uint8)
+                model.buffers.append(buffer)
+                tensor.buffer = len(model.buffers) - 1
+            else:
+                tensor.buffer = 0
+            graph.tensors.append(tensor)
+        kinds = list(dict.fromkeys(kind for kind, *_ in operators))
+        for kind in kinds:
+            code = schema.OperatorCodeT()
+            builtin = hasattr(schema.BuiltinOperator, kind)
+            code.builtinCode = getattr(schema.BuiltinOperator, kind if builtin else "CUSTOM")
+            code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
+            code.customCode = None if builtin else kind.encode()
+            model.operatorCodes.append(code)
+        graph.operators = []
+        for kind, given, made, options, values in operators:
+            operator = schema.OperatorT()
+            operator.opcodeIndex = kinds.index(kind)
+            operator.inputs = [index[name] if name else -1 for name in given]
+            operator.outputs = [index[name] for name in made]
+            if options is not None:
+                operator.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+                operator.builtinOptions = getattr(schema, f"{options}T")()
+                for key, value in values.items():
+                    assert hasattr(operator.builtinOptions, key), key
+                    setattr(operator.builtinOptions, key, value)
+            graph.operators.append(operator)
+        graph.inputs, graph.outputs = [index[name] for name in inputs], [index[name] for name in outputs]
+        model.subgraphs = [graph]
+        builder = Builder(1024)
+        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+    return write

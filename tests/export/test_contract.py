@@ -23,6 +23,7 @@ def model_of(raw: Any, activation: Any = None) -> Any:
         return [table[int(image[0, 0, 0])][None]]
 
     return SimpleNamespace(
+        task="classification",
         raw_outputs=raw_outputs,
         outputs=lambda image: [finish(values) for values in raw_outputs(image)],
         comparable=list,

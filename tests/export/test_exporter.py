@@ -452,7 +452,7 @@ def test_a_target(tmp_path: Path) -> None:
 def test_another_task(tmp_path: Path) -> None:
     error = refused(tmp_path, task="detection")
     assert isinstance(error, UnsupportedError)
-    assert str(error) == "this version exports classification models; received task 'detection'"
+    assert str(error) == "this version exports classification and embedding models; received task 'detection'"
 
 
 @pytest.mark.parametrize("precision", ["int8", "int16x8"])

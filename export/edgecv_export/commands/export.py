@@ -16,6 +16,7 @@ from edgecv_export.commands.preprocessing import (
     refuse_preprocessing_options,
     resize_of,
 )
+from edgecv_export.figure import figure
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, remark, say, say_json
 from edgecv_runtime.errors import CheckFailedError, InputError
@@ -35,6 +36,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="a name from `edgecv models`, a model.keras or .h5 that holds a whole model, or a float model.onnx",
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv")
+    parser.add_argument("--task", metavar="T", help="of a model from elsewhere: classification (default) or embedding")
     parser.add_argument("--weights", metavar="FILE|NAME", help="a weight file, imagenet, or a name the model ships")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--format", default="tflite", metavar="F", help="tflite, onnx or openvino (default: tflite)")
@@ -48,12 +50,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", metavar="DIR", help="a folder of typical pictures; int8, int16x8 and mixed need it"
     )
-    parser.add_argument("--eval", metavar="DIR", help="labelled pictures: accuracy before and after, in the report")
+    parser.add_argument(
+        "--eval",
+        metavar="DIR",
+        help="labelled pictures (of an embedder DIR/<person>/*.jpg): accuracy before and after, in the report",
+    )
     parser.add_argument(
         "--max-drop",
         type=float,
         metavar="PT",
-        help="points of top-1 that may be lost; int8 and mixed are searched for an artefact within it; needs --eval",
+        help="points of top-1 (of an embedder: of TAR at FAR) that may be lost; int8 and mixed are searched for an "
+        "artefact within it; needs --eval",
     )
     parser.add_argument(
         "--train", metavar="DIR", help="pictures for quantization-aware training, the search's last resort"
@@ -96,6 +103,7 @@ def _run(options: argparse.Namespace) -> int:
             model,
             options.output,
             preprocessing=preprocessing,
+            task=options.task,
             format=options.format,
             precision=options.precision,
             calibration=options.calibrate,
@@ -138,9 +146,10 @@ def _tell(attempt: Attempt) -> None:
     if attempt.fidelity is None or attempt.artefact is None:
         remark(f"  {attempt.candidate.name}: {attempt.note}")
         return
+    accuracy = attempt.fidelity.accuracy
     remark(
         f"{'✓' if attempt.met else ' '} {attempt.candidate.name}: "
-        f"top-1 {100 * attempt.fidelity.accuracy.top1:.2f} % ({0 - attempt.drop:+.2f}), "
+        f"{figure(accuracy.to_dict()).name} {100 * accuracy.score:.2f} % ({0 - attempt.drop:+.2f}), "
         f"{100 * attempt.fidelity.agreement:.1f} % as in float, {kilobytes(attempt.artefact.size)}, "
         f"{attempt.latency_ms:.2f} ms"
     )
@@ -159,6 +168,8 @@ def _build(options: argparse.Namespace) -> Any:
     record = get_record(options.model)
     chosen = collect_model_options(options, record)
     refuse_preprocessing_options(options, record.name)
+    if options.task not in (None, record.task):
+        raise InputError(f"{record.name} is for {record.task}; received --task {options.task}")
     if options.weights is None:
         remark(f"warning: no --weights: {record.name} is exported with random weights")
     from edgecv_export.quiet import start_tensorflow
@@ -222,9 +233,10 @@ def summary(report: dict[str, Any], precision: str) -> list[str]:
         lines.append(f"images    {calibration['images']} for calibration{skipped}")
     if accuracy is not None:
         before, after = accuracy["float"], accuracy["artefact"]
+        key = figure(after).key
         lines.append(
-            f"accuracy  top-1 {100 * before['top1']:.2f} % → {100 * after['top1']:.2f} % on {after['n']} images, "
-            f"{100 * after['agreement']:.1f} % answered as in float"
+            f"accuracy  {figure(after).name} {100 * before[key]:.2f} % → {100 * after[key]:.2f} % on {after['n']} "
+            f"images, {100 * after['agreement']:.1f} % answered as in float"
         )
     if "search" in report:
         chosen = next(entry for entry in report["search"] if entry["chosen"])

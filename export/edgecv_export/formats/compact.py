@@ -5,6 +5,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
+# Attributes that OpenVINO's reader takes for granted.
+_USUAL = {"auto_broadcast": "numpy", "auto_pad": "explicit"}
+
 # Words that ONNX Runtime's quantizer adds to a tensor's name, and what stands for them.
 _SHORTER = (
     ("_DequantizeLinear_Output", "_dq"),
@@ -18,21 +21,22 @@ _SHORTER = (
 
 
 def compact_onnx(model: Any) -> Any:
-    """A quantized ONNX model with shorter names inside, and without the zero points of biases, which are zero.
+    """A quantized ONNX model with shorter names inside, and without the zero points of weights, which are zero.
 
-    The names of the input, of the output and of what layers compute stay. Weights keep their zero points: where ONNX
-    Runtime turns int8 weights into uint8 (``session.x64quantprecision``), it invents a scalar one for a dense layer
-    that has none, and then refuses its own graph.
+    The names of the input, of the output and of what layers compute stay. The weights of dense layers keep their zero
+    points: where ONNX Runtime turns int8 weights into uint8 (``session.x64quantprecision``), it invents a scalar one
+    for a dense layer that has none, and then refuses its own graph.
     """
-    from onnx import TensorProto, numpy_helper
+    from onnx import numpy_helper
 
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
+    dense = {name for node in graph.node if node.op_type in ("Gemm", "MatMul") for name in node.input}
     for node in graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             node.name = ""
-        bias = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" and len(node.input) > 2 else None
-        if bias is None or bias.data_type != TensorProto.INT32:
+        of_weights = node.op_type == "DequantizeLinear" and len(node.input) > 2 and node.input[0] in constants
+        if not of_weights or (node.output[0] in dense and not _is_bias(constants[node.input[0]])):
             continue
         if not numpy_helper.to_array(constants[node.input[2]]).any():
             del node.input[2:]
@@ -42,6 +46,12 @@ def compact_onnx(model: Any) -> Any:
     graph.initializer.extend(kept)
     _rename(graph)
     return model
+
+
+def _is_bias(tensor: Any) -> bool:
+    from onnx import TensorProto
+
+    return bool(tensor.data_type == TensorProto.INT32)
 
 
 def _rename(graph: Any) -> None:
@@ -115,6 +125,13 @@ def compact_ir(content: bytes) -> bytes:
                 port.attrib.pop("names", None)
         for port in layer.findall("input/port"):
             port.attrib.pop("precision", None)
+        data = layer.find("data")
+        if data is not None:
+            for attribute, usual in _USUAL.items():
+                if data.get(attribute) == usual:
+                    del data.attrib[attribute]
+            if not data.attrib:
+                layer.remove(data)
         if layer.get("id") not in computed:
             layer.set("name", f"w{layer.get('id')}")
     return ElementTree.tostring(root, short_empty_elements=True).replace(b" />", b"/>")

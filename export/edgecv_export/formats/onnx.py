@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from edgecv_export.formats.activation_ranges import activation_ranges
 from edgecv_export.formats.compact import compact_onnx
+from edgecv_export.formats.fused_activations import without_pairs_before
 from edgecv_export.formats.job import InputGrid, Job
 from edgecv_export.formats.layer_names import fingerprint, layers_in, scope_of, scopes_by_kernel
 from edgecv_export.formats.stable_names import stabilise
@@ -72,6 +73,7 @@ def quantize_graph(
     values: Sequence[npt.NDArray[np.float32]],
     recipe: Recipe | None = None,
     names: LayerNames | None = None,
+    fused: Collection[str] = (),
 ) -> Any:
     """Quantize a float ONNX model of one input and one output, and let it take uint8 pixels.
 
@@ -86,6 +88,9 @@ def quantize_graph(
         How ranges are found, and which layers stay in float.
     names : LayerNames, optional
         Which layer a node belongs to. Default: each node is a layer, under its own name.
+    fused : collection of str
+        Activations (ONNX operators) that the back end computes together with the convolution before them; what lies
+        between is then not quantized. What ONNX Runtime itself fuses needs no mention.
 
     Returns
     -------
@@ -127,6 +132,7 @@ def quantize_graph(
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
+    without_pairs_before(quantizer.model.model, fused)
     return compact_onnx(_with_pixel_input(quantizer.model.model, grid, keep_float=bool(recipe.float_layers)))
 
 

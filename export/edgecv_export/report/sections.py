@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgecv_export.figure import Figure, figure
 from edgecv_export.report.charts import Bar, Level, Panel, Point, bar_panels, scatter
 from edgecv_export.report.svg import element, text
 from edgecv_export.report.tables import Column, table
@@ -50,14 +51,16 @@ def _accuracy(report: _Entry) -> list[tuple[str, str, str]]:
     if not accuracy:
         return []
     before, after = accuracy["float"], accuracy["artefact"]
-    n, change = int(after["n"]), 100 * (after["top1"] - before["top1"])
+    shown = figure(after)
+    n, change = int(after["n"]), 100 * (after[shown.key] - before[shown.key])
     allowed = report.get("max_drop")
     kind = "bad" if allowed is not None and -change > allowed + 1e-9 else "good"
-    value = f"{100 * before['top1']:.2f} → " + element("span", f"{100 * after['top1']:.2f} %", class_=kind)
-    note = f"{_signed(change)} points on {n:,} images{_margin(after, n)}"
+    value = f"{100 * before[shown.key]:.2f} → " + element("span", f"{100 * after[shown.key]:.2f} %", class_=kind)
+    note = f"{_signed(change)} points on {n:,} images{_margin(after, int(after.get('genuine', n)))}"
     if allowed is not None:
         note += f"; {allowed:g} may be lost"
-    return [("Top-1, float → artefact", value, note)]
+    name = shown.name[0].upper() + shown.name[1:]
+    return [(f"{name}, float → artefact", value, note)]
 
 
 def _margin(after: _Entry, n: int) -> str:
@@ -96,7 +99,7 @@ def _agreement(report: _Entry) -> list[tuple[str, str, str]]:
     parity = report.get("parity") or {}
     proven = f"; max |Δ| {parity['max_abs']:.3g} on {parity['images']} contract images" if parity else ""
     if after.get("agreement") is not None:
-        note = f"same best class as the float source on {after['n']:,} images{proven}"
+        note = f"{figure(after).agreement.removeprefix('the ')} on {after['n']:,} images{proven}"
         return [("Agreement", f"{100 * after['agreement']:.1f} %", note)]
     if parity.get("agreement") is None:
         return []
@@ -124,6 +127,7 @@ def search(report: _Entry) -> str:
     if not candidates:
         return ""
     levels = _levels(report)
+    judged = _searched(candidates)
     drawn = "".join(
         _candidates_plot(candidates, key, label, unit, divisor, levels)
         for key, label, unit, divisor in (("size", "size", "kB", 1e3), ("latency_ms", "latency", "ms", 1.0))
@@ -131,7 +135,7 @@ def search(report: _Entry) -> str:
     columns = [
         Column("#", numeric=True),
         Column("candidate", wide=True),
-        Column("top-1 %", numeric=True),
+        Column(f"{judged.name} %", numeric=True),
         Column("agreement %", numeric=True),
         Column("size kB", numeric=True),
         Column("latency ms", numeric=True),
@@ -143,7 +147,7 @@ def search(report: _Entry) -> str:
         [
             (number, str(number)),
             (entry["name"], entry["name"]),
-            _figure(entry.get("top1"), 100, 2),
+            _figure(entry.get(judged.key), 100, 2),
             _figure(entry.get("agreement"), 100, 1),
             _figure(entry.get("size"), 1e-3, 0),
             _figure(entry.get("latency_ms"), 1, 2),
@@ -163,8 +167,13 @@ def search(report: _Entry) -> str:
     return _titled("Search for the budget", about, plots + shown)
 
 
+def _searched(candidates: Sequence[_Entry]) -> Figure:
+    """The figure that the candidates were judged by."""
+    return next((found for found in map(figure, candidates) if found.value is not None), figure({}))
+
+
 def _levels(report: _Entry) -> list[Level]:
-    before = ((report.get("accuracy") or {}).get("float") or {}).get("top1")
+    before = figure((report.get("accuracy") or {}).get("float") or {}).value
     if before is None:
         return []
     allowed = report.get("max_drop")
@@ -175,19 +184,21 @@ def _levels(report: _Entry) -> list[Level]:
 def _candidates_plot(
     candidates: Sequence[_Entry], key: str, label: str, unit: str, divisor: float, levels: Sequence[Level]
 ) -> str:
-    points = []
+    points, shown = [], _searched(candidates)
     for number, entry in enumerate(candidates, start=1):
-        if entry.get(key) is None or entry.get("top1") is None:
+        if entry.get(key) is None or entry.get(shown.key) is None:
             continue
-        x, y = entry[key] / divisor, 100 * entry["top1"]
-        tip = f"{number}  {entry['name']}\ntop-1 {y:.2f} %\n{label} {x:,.2f} {unit}"
+        x, y = entry[key] / divisor, 100 * entry[shown.key]
+        tip = f"{number}  {entry['name']}\n{shown.name} {y:.2f} %\n{label} {x:,.2f} {unit}"
         style = ("chosen " if entry.get("chosen") else "") + ("met" if entry.get("met") else "missed")
         points.append(Point(x, y, str(number), tip, style))
     if not points:
         return ""
     points.sort(key=lambda point: "chosen" in point.style)  # the chosen one is drawn over the others
     return element(
-        "div", scatter(f"Accuracy against {label}", f"{label}, {unit}", "top-1, %", points, levels), class_="card"
+        "div",
+        scatter(f"Accuracy against {label}", f"{label}, {unit}", f"{shown.name}, %", points, levels),
+        class_="card",
     )
 
 

@@ -28,16 +28,31 @@ if TYPE_CHECKING:
     from edgecv_export.training import TrainingPictures
 
 
+TASKS = ("classification", "embedding")
+
+
+def check_task(task: str) -> str:
+    """Refuse a task that is not exported.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    if task not in TASKS:
+        raise UnsupportedError(f"this version exports {' and '.join(TASKS)} models; received task {task!r}")
+    return task
+
+
 @dataclass(frozen=True, eq=False)
 class Source(ABC):
-    """A float classification model with its preprocessing.
+    """A float model with its preprocessing: a classifier or an embedder.
 
     Attributes
     ----------
     model : keras.Model or onnx.ModelProto
         One image input, normalised as `preprocessing` says.
     preprocessing : Preprocessing
-    task : str
+    task : {"classification", "embedding"}
     architecture : Mapping
         For the manifest.
     """
@@ -55,7 +70,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def classes(self) -> int:
-        """How many classes it tells apart."""
+        """How many classes it tells apart; of an embedder, the length of its vectors."""
 
     @abstractmethod
     def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -25,7 +25,7 @@ from edgecv_export.quantize.keep_float import with_activations
 from edgecv_export.quantize.pooling import with_global_pooling
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.quantize.sensitivity import layer_sensitivities
-from edgecv_export.sources.base import Source
+from edgecv_export.sources.base import Source, check_task
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import InputError, MissingPackageError, UnsupportedError
 
@@ -63,7 +63,7 @@ def require_tensorflow() -> None:
 
 @dataclass(frozen=True, eq=False)
 class KerasSource(Source):
-    """A functional Keras model (N, H, W, C) to (N, classes)."""
+    """A functional Keras model (N, H, W, C) to (N, classes), or to the vectors (N, D) of an embedder."""
 
     @classmethod
     def of_model(cls, model: Any, preprocessing: Preprocessing | None = None, task: str | None = None) -> KerasSource:
@@ -91,15 +91,13 @@ class KerasSource(Source):
                     "preprocessing=Preprocessing(mean=..., std=..., color=..., resize=...)"
                 )
             preprocessing = built.record.preprocessing
-        task = task or (built.record.task if built is not None else "classification")
-        if task != "classification":
-            raise UnsupportedError(f"this version exports classification models; received task {task!r}")
+        task = check_task(task or (built.record.task if built is not None else "classification"))
+        kind = "an embedder" if task == "embedding" else f"a {task} model"
         model = functional(model)
         _check_layer_names(model)
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise UnsupportedError(
-                f"a classification model has one input and one output; received {len(model.inputs)} and "
-                f"{len(model.outputs)}"
+                f"{kind} has one input and one output; received {len(model.inputs)} and {len(model.outputs)}"
             )
         shape = model.inputs[0].shape
         channels = len(preprocessing.mean)
@@ -109,7 +107,8 @@ class KerasSource(Source):
                 f"received {tuple(shape)}"
             )
         if len(model.outputs[0].shape) != 2:
-            raise InputError(f"a classification model must give (N, classes); received {tuple(model.outputs[0].shape)}")
+            wanted = "(N, D)" if task == "embedding" else "(N, classes)"
+            raise InputError(f"{kind} must give {wanted}; received {tuple(model.outputs[0].shape)}")
         architecture = built.to_dict() if built is not None else {"name": "custom", "keras_name": model.name}
         return cls(model, preprocessing, task, architecture)
 

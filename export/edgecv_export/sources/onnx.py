@@ -1,7 +1,7 @@
 """A float ONNX file from elsewhere as the source of an export.
 
-ONNX and OpenVINO can be made from it. The Keras-side transforms (folding, rounding, bias correction) do not apply: what
-the file holds is quantized as it is.
+ONNX and OpenVINO can be made from it. Of the Keras-side transforms batch norms are folded and channels equalized; the
+others (learned rounding, bias correction) do not apply.
 """
 
 from __future__ import annotations
@@ -20,15 +20,22 @@ from edgecv_export.formats import openvino as openvino_format
 from edgecv_export.formats.job import INPUT_NAME, InputGrid, grid_of
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.recipe import Recipe
-from edgecv_export.sources.base import Source
+from edgecv_export.sources.base import Source, check_task
+from edgecv_export.sources.onnx_equalize import equalizable_pairs, equalize
+from edgecv_export.sources.onnx_folding import fold_batch_norms
+from edgecv_export.sources.onnx_scaling import peel_input_scaling
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends import Backend, open_backend
 from edgecv_runtime.errors import InputError, UnsupportedError
 
+# What a format's back end computes in one step with a convolution. ONNX Runtime runs PRelu by itself, in float: without
+# a pair before it the convolution would be in float too.
+_FUSED = {"openvino": ("PRelu",)}
+
 
 @dataclass(frozen=True, eq=False)
 class OnnxSource(Source):
-    """A float32 ONNX model: one image input (NHWC or NCHW), one output of class scores."""
+    """A float32 ONNX model: one image input (NHWC or NCHW), one output of class scores or of an embedder's vectors."""
 
     @classmethod
     def of_file(cls, path: str | Path, preprocessing: Preprocessing | None, task: str | None = None) -> OnnxSource:
@@ -54,8 +61,7 @@ class OnnxSource(Source):
             )
         if preprocessing is None:
             raise InputError(f"what {path.name} expects of a pixel must be given: --mean and --std (0 and 1 for none)")
-        if task not in (None, "classification"):
-            raise UnsupportedError(f"this version exports classification models; received task {task!r}")
+        task = check_task(task or "classification")
         with open_backend(artefact) as backend:
             inputs, outputs = backend.inputs, backend.outputs
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].dtype != "float32":
@@ -68,8 +74,9 @@ class OnnxSource(Source):
             raise InputError(
                 f"the input must have a fixed height and width and {channels} channel(s); {path.name} has {list(shape)}"
             )
-        model = _with_batch_one(onnx.load_from_string(artefact.model))
-        return cls(model, preprocessing, "classification", {"name": "foreign", "file": path.name})
+        model = fold_batch_norms(_with_batch_one(onnx.load_from_string(artefact.model)))
+        model, preprocessing = peel_input_scaling(model, preprocessing, channels_first=shape[3] != channels)
+        return cls(model, preprocessing, task, {"name": "foreign", "file": path.name})
 
     @property
     def channels_first(self) -> bool:
@@ -104,10 +111,15 @@ class OnnxSource(Source):
                 "TFLite cannot be made from ONNX; use --format onnx or openvino, or export from Keras"
             )
         with onnx_format.quiet():
-            model = self._converted(Plan("onnx", self._inner_precision(plan)), pixels, recipe)
+            fused = _FUSED.get(plan.format, ())
+            model = self._converted(Plan("onnx", self._inner_precision(plan)), pixels, recipe, fused)
             if plan.format == "openvino":
                 return openvino_format.from_onnx(model.SerializeToString(), half=plan.precision == "fp16")
         return Artefact("onnx", bytes(model.SerializeToString()))
+
+    @cached_property
+    def equalizable(self) -> bool:
+        return bool(equalizable_pairs(self.model))
 
     def final_activation(self, plan: Plan) -> str:
         return "none"  # the file ends as it ends
@@ -119,13 +131,18 @@ class OnnxSource(Source):
         # OpenVINO stores float16 weights itself.
         return "fp32" if plan.format == "openvino" and plan.precision == "fp16" else plan.precision
 
-    def _converted(self, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe | None) -> Any:
+    def _converted(
+        self, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe | None, fused: tuple[str, ...]
+    ) -> Any:
         mean, std = self.preprocessing.mean, self.preprocessing.std
         if plan.integer:
             grid = grid_of(mean, std)
             model = self._behind_pixels(np.float32, *((), ()) if grid is not None else (mean, std))
             grid = grid or InputGrid(1.0, 0)
-            return onnx_format.quantize_graph(model, grid, [grid.to_real(image[None]) for image in pixels], recipe)
+            values = [grid.to_real(image[None]) for image in pixels]
+            if recipe is not None and recipe.equalize:
+                model = equalize(model, values)
+            return onnx_format.quantize_graph(model, grid, values, recipe, fused=fused)
         model = self._behind_pixels(np.uint8, mean, std)
         if plan.precision == "fp16":
             return onnx_format.to_half(model)

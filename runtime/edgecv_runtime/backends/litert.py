@@ -48,7 +48,7 @@ class LiteRTBackend(Backend):
             self._interpreter: Any = library.Interpreter(model_content=artefact.model, num_threads=self._threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise BackendError(f"{self.name} refuses the model: {_one_line(error)}") from None
+            raise _refusal(self.name, error) from None
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._input_indices = [detail["index"] for detail in inputs]
         self._output_indices = [detail["index"] for detail in outputs]
@@ -73,6 +73,21 @@ class LiteRTBackend(Backend):
     @property
     def note(self) -> str:
         return self._state(self._threads, self.kernels)
+
+
+# Operators that compilers of accelerators put in the place of a whole graph.
+_COMPILED = {"ethos-u": "an Arm Ethos-U", "edgetpu-custom-op": "a Coral Edge TPU"}
+
+
+def _refusal(name: str, error: Exception) -> BackendError | UnsupportedError:
+    reason = _one_line(error)
+    for operator, accelerator in _COMPILED.items():
+        if f"custom op: {operator}" in reason:
+            return UnsupportedError(
+                f"this artefact is compiled for {accelerator} and runs on that device only, with its delegate; "
+                f"received device 'CPU': take the bundle that also holds the portable artefact"
+            )
+    return BackendError(f"{name} refuses the model: {reason}")
 
 
 def _one_line(error: BaseException) -> str:

@@ -30,6 +30,9 @@ _HOST_COMMANDS = {
     "quickstart": "edgecv-export",
     "report": "edgecv-export",
     "advise": "edgecv-export",
+    "targets": "edgecv",
+    "compatibility": "edgecv-export",
+    "compile": "edgecv-export",
 }
 
 
@@ -125,9 +128,9 @@ def _commands(points: dict[str, importlib.metadata.EntryPoint], word: str | None
     Where one of them is asked for, only that one is loaded: the others cost time, and one of them that is broken
     must not keep this one from running.
     """
-    from edgecv_runtime.cli import bench, compare, evaluate, info, run, verify
+    from edgecv_runtime.cli import bench, compare, evaluate, gallery, info, run, verify
 
-    own = (info.INFO, verify.VERIFY, evaluate.EVAL, compare.COMPARE, bench.BENCH, run.RUN)
+    own = (info.INFO, verify.VERIFY, evaluate.EVAL, compare.COMPARE, bench.BENCH, run.RUN, gallery.GALLERY)
     commands = {command.name: command for command in own}
     known = {*commands, *points}
     for name in sorted(points):

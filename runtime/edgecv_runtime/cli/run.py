@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from edgecv_runtime.cli.command import Command, add_backend_options, backend_options
+from edgecv_runtime.cli.gallery_options import add_gallery_options
+from edgecv_runtime.cli.gallery_options import opened as open_gallery
 from edgecv_runtime.cli.output import remark, say, say_json
 
 
@@ -14,13 +17,34 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE")
     parser.add_argument("--source", required=True, metavar="S", help="an image, a folder of images or a video file")
     parser.add_argument(
-        "--top", type=int, metavar="K", help="classes to show (default: 5), or detections (default: all)"
+        "--top", type=int, metavar="K", help="classes to show (default: 5), or detections or faces (default: all)"
     )
     parser.add_argument("--score", type=float, metavar="P", help="detections that score lower are left out")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
     parser.add_argument("--save", metavar="DIR", help="write every picture with its result drawn in as DIR/NAME.png")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, one line a frame")
     add_backend_options(parser)
+    faces = parser.add_argument_group("people", "BUNDLE detects faces, and a gallery says whose they are")
+    faces.add_argument("--gallery", metavar="GALLERY", help="a file, or the URL of a server")
+    faces.add_argument("--embedder", metavar="E", help="the bundle that the gallery was made with")
+    add_gallery_options(parser)
+    faces.add_argument(
+        "--quality", metavar="GATE", help="off, standard or strict: a worse face gets no name (default: standard)"
+    )
+    faces.add_argument(
+        "--alignment",
+        metavar="HOW",
+        help="auto: by the detector's landmarks; box: by the box alone, for a detector without any (default: auto)",
+    )
+    faces.add_argument(
+        "--threshold", type=float, metavar="T", help="least similarity of a known face (default: the gallery's)"
+    )
+    faces.add_argument(
+        "--window", type=int, metavar="N", help="latest frames of a video that vote on a name (default: 30)"
+    )
+
+
+_OF_PEOPLE = ("embedder", "key_file", "cache", "quality", "alignment", "threshold", "window")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -32,29 +56,61 @@ def _run(options: argparse.Namespace) -> int:
 
     if (options.top is not None and options.top < 1) or (options.max_frames is not None and options.max_frames < 1):
         raise InputError("--top and --max-frames must be at least 1")
-    with (
-        load(options.bundle, **backend_options(options)) as model,
-        open_stream(options.source) as frames,
-    ):
+    without = [name for name in _OF_PEOPLE if getattr(options, name) is not None]
+    if options.gallery is None and without:
+        raise InputError(f"--{without[0].replace('_', '-')} goes with --gallery, which names the people")
+    with ExitStack() as opened:
+        model = opened.enter_context(load(options.bundle, **backend_options(options)))
         if options.score is not None:
             if model.task != "detection":
                 raise InputError(f"--score is for detections; {options.bundle} is a {model.task} bundle")
             model.configure(score_threshold=options.score)
+        frames = opened.enter_context(open_stream(options.source))
+        answer = model if options.gallery is None else _recognizer(model, options, opened)
         top = options.top or (5 if model.task == "classification" else None)
         if not options.json:
             remark(repr(model))
         for frame in islice(frames, options.max_frames):
-            result = model(frame.image)
+            result = answer(frame.image)
             result = result if top is None else result.top(top)
             name = str(frame.path) if frame.path is not None else f"frame {frame.index} ({frame.timestamp:.2f} s)"
             if options.save is not None:
-                _save(Path(options.save), frame, result)
+                _save(Path(options.save), frame, getattr(result, "detections", result))
             if options.json:
                 line: dict[str, Any] = {"source": name, "index": frame.index, "timestamp": frame.timestamp}
                 say_json(line | result.to_dict(), indent=None)
             else:
                 say(f"{name}: {result.summary}")
     return 0
+
+
+def _recognizer(detector: Any, options: argparse.Namespace, opened: ExitStack) -> Any:
+    """What names the faces of a picture; its parts are closed with `opened`."""
+    from edgecv_runtime.errors import InputError
+    from edgecv_runtime.faces.pipeline import FacePipeline
+    from edgecv_runtime.faces.recognition import FaceRecognizer
+    from edgecv_runtime.model import load_second
+
+    if options.embedder is None:
+        raise InputError("--gallery needs --embedder E.edgecv, the bundle that the gallery was made with")
+    embedder = opened.enter_context(load_second(options.embedder, **backend_options(options)))
+    pipeline = FacePipeline(detector, embedder, options.quality or "standard", options.alignment or "auto")
+    gallery = opened.enter_context(open_gallery(options, read_only=True, fingerprint=pipeline.fingerprint))
+    return FaceRecognizer(pipeline, gallery, options.threshold, _voting(options.source, options.window))
+
+
+def _voting(source: str, window: int | None) -> Any:
+    """The vote of the frames of one scene; None for pictures, which have nothing to do with one another."""
+    from edgecv_runtime.errors import InputError
+    from edgecv_runtime.faces.voting import Voting
+    from edgecv_runtime.images import IMAGE_SUFFIXES
+
+    path = Path(source)
+    if "://" in source or not (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
+        return Voting() if window is None else Voting(window)
+    if window is not None:
+        raise InputError("--window is for the frames of a video; pictures are named one by one")
+    return None
 
 
 def _save(folder: Path, frame: Any, result: Any) -> None:

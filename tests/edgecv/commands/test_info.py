@@ -68,3 +68,26 @@ def test_bundles_go_to_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_errors(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run(*words)
+
+
+def test_sums_without_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--separable", "6x6x3,3,5", "--transposed", "2,3,2,1", "--bottleneck", "28x28x192,5,32,16") == 0
+    out = capsys.readouterr().out
+    for figure in ("2,160", "672", "0.3111", "output size                3", "120,422,400", "12,443,648"):
+        assert figure in out
+    assert run("--separable", "6x6x3,3,5", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)["separable"]
+    assert answer == {"normal": 2160, "depthwise separable": 672, "ratio 1/N + 1/F²": pytest.approx(14 / 45)}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "edgecv info needs a model, a bundle or one of --separable"),
+        (("--separable", "6x6,3,5"), "--separable must be HxWxC,F,N in whole numbers; received '6x6,3,5'"),
+        (("lenet5", "--transposed", "2,3,2,1"), "--transposed is a sum without a model; received lenet5 too"),
+    ],
+)
+def test_sums_that_cannot_be_done(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(*words)

@@ -51,7 +51,7 @@ def test_unknown_model_lists_close_matches(wrong: str, hint: str) -> None:
 
 @pytest.mark.parametrize("record", records(), ids=lambda record: record.name)
 def test_records_are_complete(record: ModelRecord) -> None:
-    channels = record.input_shape[2]
+    channels = record.input_shape[-1]
     assert record.builder is not None
     assert record.summary
     assert record.paper.year >= 1998

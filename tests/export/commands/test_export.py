@@ -136,6 +136,7 @@ def test_an_unreadable_picture_is_one_line(edgecv_command: Callable[..., Any], p
             (*LENET, "--precision", "int8"),
             r"edgecv export: int8 needs calibration images: pass a folder of typical pictures \(--calibrate DIR\)",
         ),
+        ((*LENET, "--task", "embedding"), r"edgecv export: lenet5 is for classification; received --task embedding"),
         ((*LENET, "--max-drop", "1"), r"edgecv export: max_drop needs labelled pictures .*: pass --eval DIR too"),
         ((*LENET, "--calibrate", "{tmp}/none"), r"edgecv export: no folder at \S+/none"),
         ((*LENET, "--calibrate", "{tmp}"), r"edgecv export: \S+ holds no image \(.*\)"),

@@ -222,7 +222,11 @@ def test_refused(onnx_file: Callable[..., Path], tmp_path: Path) -> None:
             InputError,
             "the input must have a fixed height and width and 1 channel(s); small.onnx has [None, 3, 16, 16]",
         ),
-        ({"task": "detection"}, UnsupportedError, "this version exports classification models; received task"),
+        (
+            {"task": "detection"},
+            UnsupportedError,
+            "this version exports classification and embedding models; received task",
+        ),
         ({"model": tmp_path / "no.onnx"}, MissingFileError, "no model file at"),
         (
             {"model": onnx_file(kind="UINT8")},

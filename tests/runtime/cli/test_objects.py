@@ -67,7 +67,9 @@ def test_eval_in_tiles_and_augmented(edgecv: Any, detector: Path, bundle: Path, 
     (tmp_path / "labels").mkdir()
     assert cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((60, 80, 3), np.uint8))
     (tmp_path / "labels" / "a.txt").write_text("0 0.25 0.5 0.5 1\n1 0.75 0.5 0.5 1\n")
-    assert json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tiles", 100).out)["map50"] == pytest.approx(1)
+    assert json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tiles", 100).out)[
+        "map50"
+    ] == pytest.approx(1)
     # The detector answers the same whatever it sees: in small tiles its boxes are all over the place.
     assert json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tiles", 20).out)["map50"] < 0.9
     answer = json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tta", "contrast:1.1").out)

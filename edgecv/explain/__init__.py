@@ -1,0 +1,1 @@
+"""What a network looks at, what its units respond to, and where pictures lie in its embedding space."""

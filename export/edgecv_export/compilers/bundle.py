@@ -1,0 +1,143 @@
+"""A bundle for a device: the artefact compiled for its accelerator, with what the compiler says beside what was told.
+
+The portable artefact stays the bundle's own by default: the parity contract is replayed on it everywhere, and the
+compiled file lies beside it as a member of its own. Where flash is short, the compiled file takes its place; such a
+bundle runs on the device only, which its manifest says.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgecv_export.compatibility import check
+from edgecv_export.compilers import vela
+from edgecv_export.compilers.vela_memory import predict_sram
+from edgecv_export.memory import measure
+from edgecv_export.micro import micro_model
+from edgecv_export.tflite_graph import Graph, read_graph
+from edgecv_runtime.artefact import MODEL_MEMBERS
+from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, Bundle, check_output_path, write_bundle
+from edgecv_runtime.errors import BackendError, InputError, UnsupportedError
+from edgecv_runtime.manifest import INTEGER_PRECISIONS, Manifest
+from edgecv_targets import Target
+
+COMPILED_MEMBER = "compiled.tflite"
+_ARRAY_NAME = "model_data"
+
+
+def compile_bundle(source: str | Path, target: Target, output: str | Path, *, only_compiled: bool = False) -> Manifest:
+    """Write a bundle that is made ready for a device.
+
+    Parameters
+    ----------
+    source : str or Path
+        A bundle that holds a TFLite artefact.
+    target : Target
+    output : str or Path
+    only_compiled : bool
+        Whether the compiled file takes the portable artefact's place.
+
+    Returns
+    -------
+    Manifest
+        As written. The report's ``"device"`` says where each operator runs, what memory it takes, what was compiled
+        with which figures, or that it was prepared and not compiled here.
+
+    Raises
+    ------
+    UnsupportedError
+        The artefact is not one that the device's compiler takes.
+    BackendError
+        The compiler refuses it.
+    InputError, MissingFileError, BundleError, OutputError, MissingPackageError
+        As from reading and writing a bundle, and from the compiler.
+    """
+    output = Path(output)
+    check_output_path(output)
+    bundle = Bundle(source)
+    manifest, artefact = bundle.manifest, bundle.artefact()
+    _refuse(manifest, target)
+    graph = read_graph(artefact.model)
+    device, compiled = _compile(artefact.model, graph, target)
+    if only_compiled and compiled is None:
+        raise InputError(f"nothing was compiled for {target.name}: leave out --only-compiled")
+    members = {name: content for name in manifest.members if (content := bundle.member(name)) is not None}
+    compiled_for = None
+    if compiled is not None and only_compiled:
+        members[MODEL_MEMBERS["tflite"]] = compiled
+        members.pop(GOLDEN_MEMBER, None)  # it could be replayed on the device only, with another rounding
+        compiled_for = device["compiler"]["configuration"]
+    elif compiled is not None:
+        members[COMPILED_MEMBER] = compiled
+    if any(backend.name == "tflite-micro" for backend in target.backends):
+        array = micro_model(compiled or artefact.model, _ARRAY_NAME)
+        members |= array.members(_ARRAY_NAME)
+        device["micro"] = array.to_dict()
+    members[REPORT_MEMBER] = json.dumps({**bundle.report(), "device": device}, indent=2).encode()
+    return write_bundle(output, replace(manifest, target=target.id, compiled_for=compiled_for), members)
+
+
+def _refuse(manifest: Manifest, target: Target) -> None:
+    if manifest.compiled_for is not None:
+        raise UnsupportedError(f"this bundle is compiled already, for {manifest.compiled_for}: take the portable one")
+    if manifest.format != "tflite":
+        raise UnsupportedError(f"compiling for a device starts from TFLite; this bundle holds {manifest.format}")
+    wanted = None if target.tool is None else target.tool.input_format
+    if wanted not in (None, "tflite"):
+        raise UnsupportedError(f"{target.name} starts from {wanted}: export with --format {wanted}")
+    integer = target.tool is not None and set(target.precisions) <= set(INTEGER_PRECISIONS)
+    if integer and manifest.precision not in INTEGER_PRECISIONS:
+        raise UnsupportedError(
+            f"{target.name} computes in {' or '.join(target.precisions)}; this bundle is {manifest.precision}: "
+            "export with --precision int8 --calibrate DIR"
+        )
+
+
+def _compile(content: bytes, graph: Graph, target: Target) -> tuple[dict[str, Any], bytes | None]:
+    """What the report says of the device, and the compiled file where there is one."""
+    found, memory = check(graph, target), measure(graph)
+    device: dict[str, Any] = {
+        "target": target.id,
+        "compatibility": found.to_dict(),
+        "memory": {"peak_bytes": memory.peak_bytes, "arena_bytes": memory.arena_bytes},
+    }
+    tool, use = target.tool, target.accelerator
+    if tool is None or use is None:
+        return device, None
+    if tool.name == "vela" and use.configuration is not None:
+        options = vela.Options(use.configuration, use.system_config, use.memory_mode)
+        fallback = [operator.index for operator in found.operators if operator.where != "accelerator"]
+        predicted = {"on_cpu": fallback, "sram_bytes": predict_sram(graph, options, fallback)}
+        compiled = vela.compile_model(content, options)
+        device["compiler"] = {**compiled.to_dict(), "configuration": use.configuration, "predicted": predicted}
+        return device, compiled.model
+    device["compiler"], model = _run_tool(content, target)
+    return device, model
+
+
+def _run_tool(content: bytes, target: Target) -> tuple[dict[str, Any], bytes | None]:
+    """Run a vendor's compiler where it is found; else say that it was not run."""
+    tool = target.tool
+    if tool is None:
+        return {}, None
+    said = {"tool": tool.name, "command": tool.command, "install": tool.install, "configuration": target.id}
+    if shutil.which(tool.name) is None:
+        return {**said, "compiled": False, "note": f"prepared, not compiled here: no {tool.name} on PATH"}, None
+    with tempfile.TemporaryDirectory() as name:
+        source, folder = Path(name) / "model.tflite", Path(name) / "out"
+        source.write_bytes(content)
+        folder.mkdir()
+        words = [word.format(model=source, output=folder) for word in shlex.split(tool.command)]
+        ran = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+        made = sorted(folder.glob("*.tflite"))
+        if ran.returncode != 0 or not made:
+            lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+            raise BackendError(f"{tool.name} refuses the model: {lines[-1] if lines else f'status {ran.returncode}'}")
+        return {**said, "compiled": True, "log": ran.stdout}, made[0].read_bytes()

@@ -1,0 +1,114 @@
+"""The SRAM that Vela's schedule will take, told from the graph alone.
+
+Feature maps are alive from the operator that writes them to the last that reads them. Those between convolutions lie
+in bricks of 16 channels (the Ethos-U's NHCWB16 format), those that tables or other shapes touch lie as they are. The
+weights of a convolution are fetched while the operator before it runs, unless they are larger than the feature maps
+there. Read from the allocations that Vela 5.2 reports, and compared with them by the tests.
+
+Where SRAM is a cache, feature maps that fit lie in it as they would without. Those that do not are split until they
+do: the cache's size is told then, of which the schedule may leave a part unused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+
+from edgecv_export.compilers.vela import Options
+from edgecv_export.memory import Buffer, activations, peak_of
+from edgecv_export.tflite_graph import Graph, Operator, Tensor
+
+BRICK = 16
+_SCALE_BYTES = 10  # a bias and its rescaling factor, packed for each output channel
+
+_TABLES = frozenset({"TANH", "LOGISTIC", "HARD_SWISH", "LEAKY_RELU", "EXP", "LOG", "GELU", "ELU", "RSQRT"})
+_VIEWS = frozenset({"RESHAPE", "EXPAND_DIMS", "SQUEEZE"})
+_BUFFERED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
+_ELEMENTWISE = frozenset({"ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"})
+
+# Memory modes in which feature maps lie in another memory, and SRAM is a cache of a given size.
+_CACHES = {
+    "Dedicated_Sram": math.inf,
+    "Dedicated_Sram_256KB": 256 * 1024,
+    "Dedicated_Sram_384KB": 384 * 1024,
+    "Dedicated_Sram_512KB": 512 * 1024,
+}
+
+
+def predict_sram(graph: Graph, options: Options, on_cpu: Collection[int] = ()) -> int:
+    """Bytes of SRAM that the compiled model will take.
+
+    Parameters
+    ----------
+    graph : Graph
+        In int8.
+    options : Options
+    on_cpu : collection of int
+        Operators that fall back: their tensors lie as they are.
+    """
+    arena = predict_arena(graph, on_cpu)
+    limit = options.arena_cache_size or _CACHES.get(options.memory, math.inf)
+    return int(min(arena, limit))
+
+
+def predict_arena(graph: Graph, on_cpu: Collection[int] = ()) -> int:
+    """Bytes of all feature maps and weight buffers that are alive at once, wherever they lie."""
+    plain = _plain(graph, on_cpu)
+    maps = activations(graph, aliases=_aliases(graph), size_of=lambda tensor: _size(tensor, plain))
+    return peak_of([*maps, *_weight_buffers(graph, maps, on_cpu)])[0]
+
+
+def _plain(graph: Graph, on_cpu: Collection[int]) -> set[int]:
+    """Tensors that are not in bricks."""
+    found = {tensor.index for tensor in (*graph.inputs, *graph.outputs)}
+    for operator in graph.operators:
+        if operator.kind in _TABLES | _VIEWS | {"QUANTIZE"} or operator.index in on_cpu:
+            found |= {tensor.index for tensor in (*operator.inputs, *operator.outputs) if tensor is not None}
+    return found
+
+
+def _size(tensor: Tensor, plain: Collection[int]) -> int:
+    if len(tensor.shape) != 4 or tensor.index in plain:
+        return tensor.nbytes
+    return tensor.nbytes // tensor.shape[3] * (-(-tensor.shape[3] // BRICK) * BRICK)
+
+
+def _aliases(graph: Graph) -> dict[int, int]:
+    """Tensors that Vela puts in the place of another: views, tables, sums, and a change of sign of the pixels."""
+    readers: dict[int, int] = {}
+    for operator in graph.operators:
+        for given in operator.inputs:
+            if given is not None:
+                readers[given.index] = readers.get(given.index, 0) + 1
+    computed = {tensor.index for operator in graph.operators for tensor in operator.outputs}
+    computed |= {tensor.index for tensor in graph.inputs}
+    found: dict[int, int] = {}
+    for operator in graph.operators:
+        for given in operator.inputs:
+            if given is not None and given.index in computed and _in_place(operator, given, readers):
+                found[operator.outputs[0].index] = found.get(given.index, given.index)
+                break
+    return found
+
+
+def _in_place(operator: Operator, given: Tensor, readers: Mapping[int, int]) -> bool:
+    if operator.kind in _VIEWS:
+        return True
+    if readers[given.index] > 1 or given.nbytes != operator.outputs[0].nbytes:
+        return False
+    if operator.kind == "QUANTIZE":  # from uint8 to int8 with the same scale: the first convolution reads the pixels
+        return given.scales == operator.outputs[0].scales
+    return operator.kind in _TABLES | _ELEMENTWISE
+
+
+def _weight_buffers(graph: Graph, maps: tuple[Buffer, ...], on_cpu: Collection[int]) -> list[Buffer]:
+    found = []
+    for operator in graph.operators:
+        weights = operator.input(1)
+        if operator.kind not in _BUFFERED or operator.index in on_cpu or weights is None:
+            continue
+        size = weights.nbytes + _SCALE_BYTES * operator.outputs[0].shape[3]
+        alive = sum(buffer.size for buffer in maps if buffer.first <= operator.index <= buffer.last)
+        if size <= alive:
+            found.append(Buffer(f"{operator.name} weights", size, max(0, operator.index - 1), operator.index))
+    return found

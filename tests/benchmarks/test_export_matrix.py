@@ -1,0 +1,94 @@
+"""The export matrix: reduced sizes, pictures, settled statistics, rows and table."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from edgecv.models.registry import get_record, records
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for known in ("_common", "export_matrix"):
+        monkeypatch.delitem(sys.modules, known, raising=False)
+    return importlib.import_module("export_matrix")
+
+
+def test_reduced_sizes_are_ones_the_networks_take(benchmark_module: Any) -> None:
+    for record in records():
+        arguments = benchmark_module.reduced_arguments(record)
+        lengths = arguments["input_shape"][:-1]
+        assert len(lengths) == len(record.input_shape) - 1
+        assert arguments["input_shape"][-1] == record.input_shape[-1]
+        full = record.input_shape[:-1]
+        pairs = zip(lengths, full, strict=True)
+        assert all(min(record.minimum_size, most) <= length <= most for length, most in pairs)
+        record.check_options({key: arguments[key] for key in arguments if key not in ("input_shape", "classes")})
+    assert benchmark_module.reduced_arguments(get_record("alexnet")) == {
+        "input_shape": (67, 67, 3),
+        "classes": 10,
+        "dense_width": 64,
+    }
+
+
+def test_pictures_are_smooth_and_repeatable(benchmark_module: Any) -> None:
+    images = benchmark_module.pictures((24, 32, 3))
+    assert images.shape == (8, 24, 32, 3)
+    assert images.dtype == np.uint8
+    assert images.max() > 200
+    assert images.min() < 55
+    # Between four support points an axis a step of a pixel is at most 255 · 3 / 23.
+    assert np.abs(np.diff(images.astype(int), axis=1)).max() <= 34
+    assert np.array_equal(images, benchmark_module.pictures((24, 32, 3)))
+
+
+def test_settled_statistics_are_those_of_the_values(benchmark_module: Any) -> None:
+    image = keras.Input((2, 2, 1))
+    norm = keras.layers.BatchNormalization()
+    model = keras.Model(image, norm(image))
+    values = np.array([1, 3, 5, 7], np.float32).reshape(1, 2, 2, 1)
+    benchmark_module.settle(model, values)
+    assert float(np.asarray(norm.moving_mean)[0]) == pytest.approx(4)
+    assert float(np.asarray(norm.moving_variance)[0]) == pytest.approx(5)
+    assert norm.momentum == 0.99
+
+
+def test_rows_json_markdown_and_keep(benchmark_module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, page = tmp_path / "matrix.json", tmp_path / "matrix.md"
+    words = ["--formats", "tflite", "--precisions", "fp32", "--json", str(table), "--markdown", str(page), "--keep"]
+    assert benchmark_module.main(["--models", "lenet5", *words]) == 0
+    (row,) = json.loads(table.read_text(encoding="utf-8"))["rows"]
+    assert (row["status"], row["agreement"], row["input_shape"]) == ("proven", 1.0, [32, 32, 1])
+    assert row["max_abs"] <= 1e-5
+    assert row["bytes"] > 4 * 61_706
+    # Another network joins the rows that are there, and what has no image input is refused with a reason.
+    assert benchmark_module.main(["--models", "lenet5", "signal_fcn", *words]) == 0
+    rows = json.loads(table.read_text(encoding="utf-8"))["rows"]
+    assert [row["model"] for row in rows] == ["lenet5", "signal_fcn"]
+    assert rows[1]["status"] == "refused"
+    assert "signal-classification" in rows[1]["reason"]
+    text = page.read_text(encoding="utf-8")
+    assert "| signal_fcn | 32×1 | refused |" in text
+    assert "1 of 2 combinations proven" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cifar_resnet20", "alexnet", "resnext50", "googlenet", "nin"])
+def test_networks_with_layers_of_their_own_are_proven_everywhere(benchmark_module: Any, name: str) -> None:
+    combinations = [(format, precision) for format in ("tflite", "onnx", "openvino") for precision in ("fp32", "int8")]
+    rows = benchmark_module.rows_of(name, combinations)
+    assert [(row.format, row.precision, row.status) for row in rows] == [(*pair, "proven") for pair in combinations]
+    assert all(row.max_abs <= 1e-4 for row in rows if row.precision == "fp32")

@@ -1,0 +1,155 @@
+"""Lifetimes, the greedy planner, and LiteRT's own arena."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecv.models.registry import get_record, records
+from edgecv_export.memory import Buffer, activations, litert_buffers, measure, peak_of, plan
+from edgecv_export.micro import overlaps
+from edgecv_export.tflite_graph import read_graph
+from edgecv_runtime.errors import UnsupportedError
+
+
+def litert_arena(content: bytes) -> int:
+    """Bytes from the first to the last activation in LiteRT's arena, by the addresses of its tensors."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    computed = {int(index) for operator in interpreter._get_ops_details() for index in operator["outputs"]}
+    computed |= {detail["index"] for detail in interpreter.get_input_details()}
+    views = [view for index in sorted(computed) if isinstance(view := interpreter.tensor(index)(), np.ndarray)]
+    return max(view.ctypes.data + view.nbytes for view in views) - min(view.ctypes.data for view in views)
+
+
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [("lenet", "int8"), ("lenet", "fp32"), ("mobilenet", "int8"), ("mobilenet", "fp32")],
+)
+def test_litert_takes_what_was_told(made: Callable[..., Any], model: str, precision: str) -> None:
+    content = made(model, "tflite", precision).bundle.artefact().model
+    assert measure(read_graph(content)).arena_bytes == pytest.approx(litert_arena(content), rel=0.1)
+
+
+# Larger ones take gigabytes to convert, and are made of the same operators.
+_PARAMETERS = 3e7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [record.name for record in records() if record.parameters < _PARAMETERS and len(record.input_shape) == 3]
+)
+def test_litert_takes_what_was_told_of_every_registered_model(name: str) -> None:
+    from edgecv.models.factory import create_model
+    from edgecv_export.plan import Plan
+    from edgecv_export.sources import source_of
+
+    record = get_record(name)
+    size = max(record.minimum_size, min(64, record.input_shape[0]))
+    try:
+        source = source_of(create_model(name, input_shape=(size, size, record.input_shape[2])))
+    except UnsupportedError as refused:
+        pytest.skip(str(refused))
+    content = source.convert(Plan("tflite", "fp32"), None, None).model
+    assert measure(read_graph(content)).arena_bytes == pytest.approx(litert_arena(content), rel=0.1)
+
+
+def chain(tflite_file: Callable[..., bytes], *sizes: int) -> Any:
+    """A chain of operators whose tensors have so many bytes."""
+    tensors = {f"t{index}": {"shape": (1, size)} for index, size in enumerate(sizes)}
+    operators = [
+        ("RELU", [f"t{index}"], [f"t{index + 1}"], None, {}) for index in range(len(sizes) - 1)
+    ]  # fmt: skip
+    return read_graph(tflite_file(tensors, operators, ["t0"], [f"t{len(sizes) - 1}"]))
+
+
+def test_peak_of_a_chain(tflite_file: Callable[..., bytes]) -> None:
+    """By hand: each operator holds its input and its output; LiteRT holds the graph's input (10 bytes) besides."""
+    graph = chain(tflite_file, 10, 200, 30, 400, 50)
+    assert peak_of(activations(graph)) == (450, 3)
+    assert peak_of(activations(graph, keep_inputs=True)) == (460, 3)
+
+
+def test_memory_that_nobody_writes_counts(tflite_file: Callable[..., bytes]) -> None:
+    tensors = {"a": {"shape": (1, 8)}, "work": {"shape": (1, 100)}, "b": {"shape": (1, 8)}, "c": {"shape": (1, 8)}}
+    operators = [("ethos-u", ["a", "work"], ["b"], None, {}), ("RELU", ["b"], ["c"], None, {})]
+    assert peak_of(activations(read_graph(tflite_file(tensors, operators, ["a"], ["c"])))) == (116, 0)
+
+
+def test_element_wise_operators_write_over_what_nobody_needs(tflite_file: Callable[..., bytes]) -> None:
+    """x → a → b = a·a (a is read twice, so b has its own place) → c = b + a2 … only the last sum may take b's place."""
+    shape = {"shape": (1, 64)}
+    tensors = {name: dict(shape) for name in ("x", "a", "b", "c", "d")}
+    operators = [
+        ("RELU", ["x"], ["a"], None, {}),
+        ("MUL", ["a", "a"], ["b"], "MulOptions", {}),
+        ("ADD", ["b", "x"], ["c"], "AddOptions", {}),
+        ("RELU", ["c"], ["d"], None, {}),
+    ]
+    graph = read_graph(tflite_file(tensors, operators, ["x"], ["d"]))
+    names = {buffer.name for buffer in litert_buffers(graph)}
+    assert names == {"x", "a", "b", "d"}
+
+
+# Pisarchyk & Lee 2020: the largest first, into the smallest gap (or the first) between those alive at the same time.
+BUFFERS = (
+    Buffer("big", 64, 0, 1),
+    Buffer("late", 32, 2, 3),
+    Buffer("small", 16, 1, 2),
+    Buffer("tiny", 16, 3, 3),
+)
+
+
+@pytest.mark.parametrize("litert", [True, False])
+def test_plan_by_hand(litert: bool) -> None:
+    found = plan(BUFFERS, 16, litert=litert)
+    # big at 0; late starts over at 0; small meets both and goes behind the larger; tiny meets late only.
+    assert found.offsets == (0, 0, 64, 32)
+    assert found.size == 80
+
+
+@pytest.mark.parametrize(("litert", "offset"), [(True, 192), (False, 0)])
+def test_smallest_or_first_gap(litert: bool, offset: int) -> None:
+    """By hand: when the last one comes, 0..96 and 192..272 are free again; the second gap is the smaller one."""
+    buffers = (
+        Buffer("first, short", 96, 0, 0),
+        Buffer("wall", 90, 0, 8),
+        Buffer("second, short", 80, 0, 0),
+        Buffer("another wall", 64, 0, 8),
+        Buffer("asked for", 16, 5, 8),
+        Buffer("afterwards", 1, 9, 9),
+    )
+    assert plan(buffers, 16, litert=litert).offsets[:5] == (0, 96, 192, 272, offset)
+
+
+def test_no_two_living_buffers_share_memory() -> None:
+    generator = np.random.default_rng(4)
+    for litert in (True, False):
+        starts = generator.integers(0, 30, 60)
+        buffers = tuple(
+            Buffer(str(index), int(size), int(start), int(start + length))
+            for index, (size, start, length) in enumerate(
+                zip(generator.integers(1, 500, 60), starts, generator.integers(0, 9, 60), strict=True)
+            )
+        )
+        found = plan(buffers, 16, litert=litert)
+        assert overlaps(found) == []
+        assert all(offset % 16 == 0 for offset in found.offsets)
+        assert found.size >= peak_of(buffers)[0]
+        moved = plan(tuple(reversed(buffers)), 16, litert=litert)
+        assert abs(moved.size - found.size) < 0.2 * found.size
+
+
+def test_a_plan_does_not_depend_on_chance() -> None:
+    sizes = {plan(order, 16).size for order in itertools.permutations(BUFFERS)}
+    assert sizes == {80}
