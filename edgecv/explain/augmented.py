@@ -19,6 +19,7 @@ import numpy.typing as npt
 from edgecv.explain.activation_maps import grad_cams
 from edgecv.explain.heatmap import Heatmap
 from edgecv.explain.network import Network
+from edgecv.receptive_field import receptive_fields
 from edgecv_runtime.errors import InputError
 from edgecv_runtime.images import cv2
 
@@ -76,17 +77,27 @@ def move(image: Array, movement: Movement, border: float = 0.0) -> Array:
     return moved.reshape(image.shape)
 
 
-def coarse_view(movement: Movement, coarse: tuple[int, int], factor: int) -> Array:
+def coarse_view(
+    movement: Movement, coarse: tuple[int, int], factor: int, offset: tuple[float, float] = (0.0, 0.0)
+) -> Array:
     """The matrix D A_l: (h·w, factor·h · factor·w), from a fine map to what a coarse one sees after the movement.
 
     Each coarse cell is the mean of factor² fine positions, each interpolated bilinearly in the map before the
     movement; outside of it the map is 0.
+
+    Parameters
+    ----------
+    movement : Movement
+    coarse : (h, w)
+    factor : int
+    offset : (y, x)
+        How far the cells lie below and to the right of equal shares of the picture, in cells: `cell_offset`.
     """
     height, width = coarse[0] * factor, coarse[1] * factor
     rows, columns = (axis.ravel().astype(np.float64) for axis in np.mgrid[:height, :width])
     forward = movement.matrix(height, width)
     turn, target = forward[:, :2], forward[:, 2]
-    x, y = np.linalg.inv(turn) @ (np.stack([columns, rows]) - target[:, None])
+    x, y = np.linalg.inv(turn) @ (np.stack([columns + offset[1] * factor, rows + offset[0] * factor]) - target[:, None])
     cell = (rows // factor * coarse[1] + columns // factor).astype(np.int64)
     view = np.zeros((coarse[0] * coarse[1], height * width), np.float32)
     left, top = np.floor(x), np.floor(y)
@@ -97,6 +108,20 @@ def coarse_view(movement: Movement, coarse: tuple[int, int], factor: int) -> Arr
         place = (row * width + column).astype(np.int64)
         np.add.at(view, (cell[inside], place[inside]), weight[inside].astype(np.float32))
     return view
+
+
+def cell_offset(model: keras.Model, layer: str, coarse: tuple[int, int]) -> tuple[float, float]:
+    """How far the receptive fields of a map lie below and to the right of equal shares of the picture, in cells.
+
+    A network that pads strided layers on one side only (MobileNet does, on the right and below) has its fields moved by
+    nearly half a cell. Where pictures are turned, one must know about which cell. (0, 0) where no field is known.
+    """
+    field = receptive_fields(model).get(layer)
+    if field is None:
+        return (0.0, 0.0)
+    shares = [length / cells for length, cells in zip(model.input_shape[1:3], coarse, strict=True)]
+    down, right = ((center - (share - 1) / 2) / share for center, share in zip(field.center, shares, strict=True))
+    return down, right
 
 
 def super_resolve(
@@ -171,11 +196,11 @@ def augmented_grad_cam(
     class_index: int | None = None,
     layer: str | None = None,
     *,
-    count: int = 64,
+    count: int = 32,
     factor: int = 4,
     angle: float = 30.0,
     shift: float = 0.15,
-    tv: float = 0.05,
+    tv: float = 0.015,
     ridge: float = 0.01,
     border: float = 0.0,
     seed: int = 0,
@@ -220,7 +245,8 @@ def augmented_grad_cam(
     maps, scores = grad_cams(network, batch, network.check_class(class_index))
     peak = float(maps.max())
     coarse = (maps.shape[1], maps.shape[2])
-    views = np.concatenate([coarse_view(movement, coarse, factor) for movement in moves])
+    offset = cell_offset(model, network.layer, coarse)
+    views = np.concatenate([coarse_view(movement, coarse, factor, offset) for movement in moves])
     fine = super_resolve(
         views,
         maps.ravel() / (peak or 1.0),

@@ -6,6 +6,7 @@ He et al. 2016 (figures 2 and 5); Xie et al. 2017 (figure 3c); Hu et al. 2018 (f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from edgecv.layers.convolution import convolve
@@ -62,11 +63,11 @@ def basic_block(x: Any, filters: int, stride: int, shortcut: Any, prefix: str, s
     style : ResidualStyle
         Its `bias`, `epsilon` and `squeeze` count here.
     """
-    options = {"bias": style.bias, "epsilon": style.epsilon}
-    x = convolve(x, filters, 3, strides=stride, name=f"{prefix}_1", **options)
+    convolution = partial(convolve, bias=style.bias, epsilon=style.epsilon)
+    x = convolution(x, filters, 3, strides=stride, name=f"{prefix}_1")
     if shortcut is None:
-        return convolve(x, filters, 3, name=f"{prefix}_2", **options)
-    x = convolve(x, filters, 3, activation=None, name=f"{prefix}_2", **options)
+        return convolution(x, filters, 3, name=f"{prefix}_2")
+    x = convolution(x, filters, 3, activation=None, name=f"{prefix}_2")
     return _join(x, shortcut, prefix, style)
 
 
@@ -84,11 +85,11 @@ def bottleneck_block(x: Any, width: int, stride: int, shortcut: Any, prefix: str
         Of the layer names, ``"conv2_block1"``.
     style : ResidualStyle
     """
-    options = {"bias": style.bias, "epsilon": style.epsilon}
+    convolution = partial(convolve, bias=style.bias, epsilon=style.epsilon)
     first, second = (stride, 1) if style.halve_at == "1x1" else (1, stride)
-    x = convolve(x, int(width * style.narrow_first), 1, strides=first, name=f"{prefix}_1", **options)
-    x = convolve(x, width, 3, strides=second, groups=style.groups, name=f"{prefix}_2", **options)
-    x = convolve(x, int(width * style.expansion), 1, activation=None, name=f"{prefix}_3", **options)
+    x = convolution(x, int(width * style.narrow_first), 1, strides=first, name=f"{prefix}_1")
+    x = convolution(x, width, 3, strides=second, groups=style.groups, name=f"{prefix}_2")
+    x = convolution(x, int(width * style.expansion), 1, activation=None, name=f"{prefix}_3")
     return _join(x, shortcut, prefix, style)
 
 

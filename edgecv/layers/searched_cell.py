@@ -43,7 +43,7 @@ def relu_convolution(x: Any, filters: int, name: str, strides: int = 1) -> Any:
     return normalise(convolution(relu(x, name), filters, 1, name, strides), name)
 
 
-def separable(x: Any, filters: int, kernel: int, name: str, strides: int = 1, middle: int | None = None) -> Any:
+def separable(x: Any, filters: int, kernel: int, name: str, strides: int = 1) -> Any:
     """Twice ReLU, separable convolution and batch normalisation; the first has the stride.
 
     Parameters
@@ -52,15 +52,13 @@ def separable(x: Any, filters: int, kernel: int, name: str, strides: int = 1, mi
     filters, kernel : int
     name : str
     strides : int
-    middle : int, optional
-        Channels between the two; default `filters`.
     """
     import keras
 
-    for number, (width, step) in enumerate(((middle or filters, strides), (filters, 1)), start=1):
+    for number, step in enumerate((strides, 1), start=1):
         part = f"{name}_{number}"
         x = keras.layers.SeparableConv2D(
-            width, kernel, strides=step, padding="same", use_bias=False, name=f"{part}_sepconv"
+            filters, kernel, strides=step, padding="same", use_bias=False, name=f"{part}_sepconv"
         )(relu(x, part))
         x = normalise(x, part)
     return x

@@ -127,7 +127,7 @@ def build_cell(cell: Cell, before: Any, now: Any, filters: int, strides: int, na
     """
     import keras
 
-    from edgecv.layers.searched_cell import factorized_reduction, match, normalise, relu_convolution
+    from edgecv.layers.searched_cell import convolution, factorized_reduction, match, normalise, relu_convolution
 
     older = now if before is None else match(before, now, filters, f"{name}_before")
     states = [relu_convolution(now, filters, f"{name}_now"), older]
@@ -143,8 +143,6 @@ def build_cell(cell: Cell, before: Any, now: Any, filters: int, strides: int, na
         if x.shape[1:3] != states[-1].shape[1:3]:
             x = factorized_reduction(x, filters, f"{name}_kept{state}")
         elif x.shape[-1] != filters:
-            from edgecv.layers.searched_cell import convolution
-
             x = normalise(convolution(x, filters, 1, f"{name}_kept{state}"), f"{name}_kept{state}")
         outputs.append(x)
     return keras.layers.Concatenate(name=name)(outputs)

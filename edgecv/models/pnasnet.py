@@ -76,7 +76,7 @@ def _cell(before: Any, now: Any, filters: int, strides: int, name: str) -> Any:
     ----------
     before, now : (N, H, W, C) tensor
         Outputs of the last cell but one and of the last. The very first cell has one input: `before` is then None,
-        and its branches from there widen the channels themselves.
+        and its branches from there change the channels themselves.
     filters, strides : int
     name : str
 
@@ -86,44 +86,31 @@ def _cell(before: Any, now: Any, filters: int, strides: int, name: str) -> Any:
     """
     import keras
 
-    from edgecv.layers.searched_cell import match, pool, relu_convolution, separable
+    from edgecv.layers.searched_cell import convolution, normalise, pool, relu_convolution, separable
 
-    first = before is None
     right = relu_convolution(now, filters, f"{name}_now")
-    left = now if first else _older(before, now, filters, f"{name}_before", match, relu_convolution)
-    middle = filters if not first else None
+    left = now if before is None else _older(before, now, filters, f"{name}_before")
     pooled = pool(left, "max", f"{name}_1_right", strides)
-    if first:
-        from edgecv.layers.searched_cell import convolution, normalise
-
+    if before is None:
         pooled = normalise(convolution(pooled, filters, 1, f"{name}_1_right"), f"{name}_1_right")
-    step = {"strides": strides, "middle": middle}
-    sums = []
-
-    def add(number: int, one: Any, other: Any) -> Any:
-        total = keras.layers.Add(name=f"{name}_{number}_add")([one, other])
-        sums.append(total)
-        return total
-
-    add(1, separable(left, filters, 5, f"{name}_1_left", **step), pooled)
-    add(
-        2,
-        separable(right, filters, 7, f"{name}_2_left", strides=strides),
-        pool(right, "max", f"{name}_2_right", strides),
+    third = keras.layers.Add(name=f"{name}_3_add")(
+        [separable(right, filters, kernel, f"{name}_3_{side}", strides) for kernel, side in ((5, "left"), (3, "right"))]
     )
-    third = add(
-        3,
-        separable(right, filters, 5, f"{name}_3_left", strides=strides),
-        separable(right, filters, 3, f"{name}_3_right", strides=strides),
-    )
-    add(4, separable(third, filters, 3, f"{name}_4_left"), pool(right, "max", f"{name}_4_right", strides))
     kept = right if strides == 1 else relu_convolution(right, filters, f"{name}_5_right", strides)
-    add(5, separable(left, filters, 3, f"{name}_5_left", **step), kept)
-    return keras.layers.Concatenate(name=name)(sums)
+    pairs = {
+        1: (separable(left, filters, 5, f"{name}_1_left", strides), pooled),
+        2: (separable(right, filters, 7, f"{name}_2_left", strides), pool(right, "max", f"{name}_2_right", strides)),
+        4: (separable(third, filters, 3, f"{name}_4_left"), pool(right, "max", f"{name}_4_right", strides)),
+        5: (separable(left, filters, 3, f"{name}_5_left", strides), kept),
+    }
+    sums = {number: keras.layers.Add(name=f"{name}_{number}_add")(list(pair)) for number, pair in pairs.items()}
+    return keras.layers.Concatenate(name=name)([sums[1], sums[2], third, sums[4], sums[5]])
 
 
-def _older(before: Any, now: Any, filters: int, name: str, match: Any, relu_convolution: Any) -> Any:
-    """The older input; unlike `match`, a 1x1 convolution even where the channels fit already."""
+def _older(before: Any, now: Any, filters: int, name: str) -> Any:
+    """The older input at the size of the newer; a 1x1 convolution even where the channels fit already."""
+    from edgecv.layers.searched_cell import match, relu_convolution
+
     if before.shape[1:3] == now.shape[1:3]:
         return relu_convolution(before, filters, name)
     return match(before, now, filters, name)

@@ -165,8 +165,8 @@ def _reduction(x: Any, stage: str) -> Any:
     branches = []
     for number, (steps, filters) in enumerate(paths, start=1):
         branch = chain(x, steps, f"{name}_path{number}", epsilon=1e-5)
-        options = {"strides": 2, "padding": "valid", "epsilon": 1e-5, "name": f"{name}_path{number}_down"}
-        branches.append(convolve(branch, filters, 3, **options))
+        down = f"{name}_path{number}_down"
+        branches.append(convolve(branch, filters, 3, strides=2, padding="valid", epsilon=1e-5, name=down))
     branches.append(max_pool(x, 3, 2, "valid", f"{name}_pool"))
     return concatenate(branches, name)
 

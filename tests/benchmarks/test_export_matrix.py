@@ -81,7 +81,7 @@ def test_rows_json_markdown_and_keep(benchmark_module: Any, tmp_path: Path, caps
     assert rows[1]["status"] == "refused"
     assert "signal-classification" in rows[1]["reason"]
     text = page.read_text(encoding="utf-8")
-    assert "| signal_fcn | 32×1 | refused |" in text
+    assert "| signal_fcn | 64×1 | refused |" in text
     assert "1 of 2 combinations proven" in capsys.readouterr().out
 
 

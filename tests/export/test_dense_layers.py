@@ -69,9 +69,15 @@ def test_exported(
     source: Any = request.getfixturevalue(model)
     calibration = pictures if precision == "int8" else None
     export(
-        source, tmp_path / "it.edgecv", format=format, precision=precision, calibration=calibration, preprocessing=PIXELS
+        source,
+        tmp_path / "it.edgecv",
+        format=format,
+        precision=precision,
+        calibration=calibration,
+        preprocessing=PIXELS,
     )
     expected = np.asarray(source(np.stack(pictures).astype(np.float32) / 255))
     with load(tmp_path / "it.edgecv") as loaded:
-        found = np.stack([result.scores for result in (loaded(picture) for picture in pictures)])
+        results = [loaded(picture) for picture in pictures]
+    found = np.stack([result.scores[np.argsort(result.indices)] for result in results])
     assert found == pytest.approx(expected, abs=1e-4 if precision == "fp32" else 0.05)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from edgecv_export.formats.job import Job
@@ -38,11 +40,29 @@ def run_in_scopes(network: Any, values: Any) -> Any:
 
     graph = Graph(network)
     tensors = {graph.inputs[0]: values}
-    for step in graph.steps:
-        with tf.name_scope(f"{scope_of(step.layer.name)}/"):  # with a slash: as it is, even where it was used before
-            outputs = keras.tree.flatten(step.call(tensors))
-        tensors |= zip(step.outputs, outputs, strict=True)
+    with _functions_inlined():
+        for step in graph.steps:
+            with tf.name_scope(f"{scope_of(step.layer.name)}/"):  # with a slash: as it is, even if it was used before
+                outputs = keras.tree.flatten(step.call(tensors))
+            tensors |= zip(step.outputs, outputs, strict=True)
     return tensors[graph.outputs[0]]
+
+
+@contextmanager
+def _functions_inlined() -> Iterator[None]:
+    """Trace functions that Keras compiles by themselves into the graph around them.
+
+    Keras wraps a grouped convolution in a function for XLA; a call of it is an operation that the ONNX converter
+    does not know.
+    """
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def freeze(function: Any) -> Any:

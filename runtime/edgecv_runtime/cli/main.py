@@ -128,9 +128,11 @@ def _commands(points: dict[str, importlib.metadata.EntryPoint], word: str | None
     Where one of them is asked for, only that one is loaded: the others cost time, and one of them that is broken
     must not keep this one from running.
     """
-    from edgecv_runtime.cli import bench, compare, evaluate, gallery, info, run, verify
+    from edgecv_runtime.cli import bench, compare, doctor, evaluate, gallery, info, run, verify
 
-    own = (info.INFO, verify.VERIFY, evaluate.EVAL, compare.COMPARE, bench.BENCH, run.RUN, gallery.GALLERY)
+    own = (
+        info.INFO, verify.VERIFY, evaluate.EVAL, compare.COMPARE, bench.BENCH, run.RUN, gallery.GALLERY, doctor.DOCTOR,
+    )  # fmt: skip
     commands = {command.name: command for command in own}
     known = {*commands, *points}
     for name in sorted(points):

@@ -136,7 +136,12 @@ class Server:
             idle.cancel()
         task = self._loop.create_task(self._attend(connection))
         self._connections[task] = False
-        task.add_done_callback(lambda done: self._connections.pop(done, None))
+
+        def done(task: asyncio.Task[None]) -> None:  # not in the task: one that is cancelled early never begins
+            self._connections.pop(task, None)
+            connection.close()
+
+        task.add_done_callback(done)
 
     def _wake(self) -> None:
         """From the encoding thread: there is something new."""
@@ -163,8 +168,6 @@ class Server:
             pass  # the client went away, or does not take what it asked for
         except Exception:  # whatever one connection brings about ends with it
             log.exception("a connection failed")
-        finally:
-            connection.close()
 
     async def _converse(self, connection: socket.socket) -> None:
         without_body = False

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from edgecv.explain.activation_maps import grad_cam
-from edgecv.explain.augmented import Movement, augmented_grad_cam, coarse_view, move, movements, super_resolve
+from edgecv.explain.augmented import (
+    Movement,
+    augmented_grad_cam,
+    cell_offset,
+    coarse_view,
+    move,
+    movements,
+    super_resolve,
+)
 from edgecv_runtime.errors import InputError
 
 
@@ -96,6 +104,27 @@ def test_a_blob_is_drawn_finer_than_the_feature_map() -> None:
         overlap.append((found & truth).sum() / (found | truth).sum())
     assert overlap[1] > overlap[0] + 0.1
     assert fine.method == "augmented-grad-cam" and fine.class_index == 0
+
+
+def test_cells_lie_where_their_receptive_fields_are() -> None:
+    """A map whose cells are half a cell too far up: Grad-CAM draws the blob there, the fine map where it is."""
+    image = keras.Input((32, 32, 1))
+    x = keras.layers.ZeroPadding2D(((0, 4), (0, 4)))(keras.layers.Cropping2D(((4, 0), (4, 0)))(image))
+    x = keras.layers.AveragePooling2D(8, name="map")(x)
+    model = keras.Model(image, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
+    model.layers[-1].set_weights([np.ones((1, 1), np.float32), np.zeros(1, np.float32)])
+    assert cell_offset(model, "map", (4, 4)) == (0.5, 0.5)
+    pixels = np.zeros((32, 32, 1), np.float32)
+    pixels[12:20, 12:20] = 1  # its middle: 15.5
+    middles = []
+    for heatmap in (
+        grad_cam(model, pixels),
+        augmented_grad_cam(model, pixels, count=40, factor=4, tv=0.002, ridge=0.001),
+    ):
+        weights = heatmap.resized((32, 32))
+        middles.append(float((weights.sum(axis=1) * np.arange(32)).sum() / weights.sum()))
+    assert middles[0] == pytest.approx(11.5, abs=0.5)
+    assert middles[1] == pytest.approx(15.5, abs=0.75)
 
 
 def test_refused() -> None:

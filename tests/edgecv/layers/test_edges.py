@@ -30,7 +30,9 @@ def test_a_vertical_edge(operator: str, step: float) -> None:
     assert not run(HALF, operator, "horizontal", padding="valid").any()
     assert (run(HALF[:, ::-1], operator, "vertical", padding="valid") == -expected).all()
     assert (run(HALF, operator, "magnitude", padding="valid") == expected).all()
-    assert run(HALF, operator, "vertical", padding="valid", normalize=True)[0] == pytest.approx([0, 10, 10, 0], abs=1e-5)
+    assert run(HALF, operator, "vertical", padding="valid", normalize=True)[0] == pytest.approx(
+        [0, 10, 10, 0], abs=1e-5
+    )
 
 
 def test_kernels_are_the_published_ones() -> None:

@@ -70,8 +70,9 @@ def test_eval_in_tiles_and_augmented(edgecv: Any, detector: Path, bundle: Path, 
     assert json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tiles", 100).out)[
         "map50"
     ] == pytest.approx(1)
-    # The detector answers the same whatever it sees: in small tiles its boxes are all over the place.
-    assert json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tiles", 20).out)["map50"] < 0.9
+    # In tiles of 20 pixels it finds parts of what it finds at one look, and parts give way.
+    tiled = json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tiles", 20).out)
+    assert tiled["map50"] == pytest.approx(1)
     answer = json.loads(edgecv("eval", detector, "--data", tmp_path, "--json", "--tta", "contrast:1.1").out)
     assert answer["plain"]["map50"] == pytest.approx(1) and answer["tta"]["gain"] == pytest.approx(0)
     outcome = edgecv("eval", detector, "--data", tmp_path, "--tta", "hflip", "--tiles", 100)

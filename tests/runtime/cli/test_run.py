@@ -67,7 +67,8 @@ def test_bad_sources(edgecv: Any, bundle: Path, tmp_path: Path, name: str, conte
 def test_more_bad_requests(edgecv: Any, bundle: Path, picture: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (["--source", tmp_path / "none.jpg"], "no image, folder or video at"),
-        (["--source", "0"], "this version opens an image, a folder or a video file"),
+        (["--source", "77"], "no camera at /dev/video77"),
+        (["--source", "ftp://host/a"], "a source must be a file, a folder, a camera or one of rtsp://"),
         (["--source", picture, "--top", "0"], "--top and --max-frames must be at least 1"),
         (["--source", picture, "--max-frames", "0"], "--top and --max-frames must be at least 1"),
         (["--source", picture, "--backend", "litert"], "back end 'litert' runs tflite"),

@@ -134,7 +134,7 @@ def cached_place(postgres: PostgresServer, tmp_path: Path) -> CachedPlace:
 
 
 # Milvus Lite takes a second for each gallery.
-@pytest.fixture(params=["postgres", "cached", pytest.param("milvus", marks=pytest.mark.slow)])
+@pytest.fixture(params=["postgres", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cached", "milvus"))])
 def place(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(f"{request.param}_place")
 
@@ -165,6 +165,7 @@ def test_postgres_stops_and_comes_back(postgres: PostgresServer, postgres_place:
     store.close()
 
 
+@pytest.mark.slow
 def test_postgres_restarts_between_two_questions(postgres: PostgresServer, postgres_place: ServerPlace) -> None:
     store = postgres_place.open()
     store.initialise({"dimension": "2"})

@@ -254,7 +254,8 @@ class Browser:
     def wait_for(self, script: str, seconds: float = 60) -> Any:
         """Until `script` is true; its value. The limit is only for a page that hangs."""
         until = time.monotonic() + seconds
-        while not (value := self.evaluate(script)):
+        tried = f"(() => {{ try {{ return {script} }} catch {{ return false }} }})()"  # there may be no body yet
+        while not (value := self.evaluate(tried)):
             assert time.monotonic() < until, f"{script} did not become true; errors: {self.errors}"
             time.sleep(0.1)
         return value
