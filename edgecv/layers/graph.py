@@ -1,4 +1,4 @@
-"""Close a graph of layers into a model, however deep it is; build one without weights; find its last feature map."""
+"""Close a graph of layers into a model, however deep it is; build one without weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from edgecv_runtime.errors import InputError
 
 if TYPE_CHECKING:
     import keras
@@ -57,45 +55,3 @@ def without_weights() -> Iterator[None]:
             yield
     finally:
         del waiting[known:]
-
-
-def last_feature_map(model: keras.Model) -> Any:
-    """The last tensor of a classifier that still has positions: what class activation maps are drawn from.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A graph of layers from an image, a signal or a volume to one vector.
-
-    Returns
-    -------
-    (N, ..., C) tensor
-        (N, H, W, C) of an image: what global pooling or flattening takes in.
-        ``keras.Model(model.input, last_feature_map(model))`` computes it.
-
-    Raises
-    ------
-    InputError
-        No layer of the model joins all positions into a vector.
-
-    Examples
-    --------
-    >>> from edgecv import create_model
-    >>> last_feature_map(create_model("resnet18", (64, 64, 3))).shape
-    (None, 2, 2, 512)
-    """
-    rank = len(model.input.shape)
-    tensor, flattened = model.output, None
-    while True:
-        layer, index, _ = tensor._keras_history
-        sources = layer._inbound_nodes[index].input_tensors
-        if len(sources) != 1:
-            break
-        tensor, kind = sources[0], type(layer).__name__
-        if kind.startswith("Global") and len(tensor.shape) == rank:
-            return tensor
-        if kind == "Flatten" and len(tensor.shape) == rank:
-            flattened = tensor  # unless global pooling comes before it
-    if flattened is None:
-        raise InputError(f"{model.name} has no layer that joins all positions of a feature map into one vector")
-    return flattened

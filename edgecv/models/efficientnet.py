@@ -48,6 +48,18 @@ _PARAMETERS = {
     "b7": 66_658_687,
 }
 
+# Multiply-accumulates for one picture.
+_MACS = {
+    "b0": 385_814_752,
+    "b1": 686_802_832,
+    "b2": 993_561_872,
+    "b3": 1_827_141_392,
+    "b4": 4_393_771_024,
+    "b5": 10_266_384_752,
+    "b6": 19_067_593_536,
+    "b7": 37_745_884_192,
+}
+
 _ADDRESS = "https://storage.googleapis.com/keras-applications/"
 
 # md5 as Keras publishes them: with the classifier, without it.
@@ -176,6 +188,7 @@ def _preprocessing(resolution: int) -> Preprocessing:
         input_shape=(224, 224, 3),
         classes=1000,
         parameters=_PARAMETERS["b0"],
+        macs=_MACS["b0"],
         preprocessing=_preprocessing(224),
         options=(
             # 12 is 3.1 times the channels and 8.9 times the layers: beyond any edge device.
@@ -248,6 +261,7 @@ def _named(variant: str) -> Builder:
         input_shape=(scaling.resolution, scaling.resolution, 3),
         classes=1000,
         parameters=_PARAMETERS[variant],
+        macs=_MACS[variant],
         preprocessing=_preprocessing(scaling.resolution),
         weights=tuple(
             OfficialWeights(

@@ -37,6 +37,15 @@ LITE = {
     "lite4": Scaling(width=1.4, depth=1.8, resolution=300, dropout=0.3),
 }
 
+# Multiply-accumulates for one picture.
+_MACS = {
+    "lite0": 385_187_552,
+    "lite1": 600_185_232,
+    "lite2": 859_736_272,
+    "lite3": 1_383_321_872,
+    "lite4": 2_553_034_336,
+}
+
 # All parameters. Published are the trainable ones, without batch statistics: 4.7, 5.4, 6.1, 8.2, 13.0 million.
 _PARAMETERS = {"lite0": 4_694_024, "lite1": 5_470_344, "lite2": 6_150_168, "lite3": 8_273_768, "lite4": 13_118_936}
 
@@ -130,6 +139,7 @@ def _named(variant: str) -> Builder:
         input_shape=(scaling.resolution, scaling.resolution, 3),
         classes=1000,
         parameters=_PARAMETERS[variant],
+        macs=_MACS[variant],
         preprocessing=Preprocessing(
             mean=(127.0,) * 3,
             std=(128.0,) * 3,

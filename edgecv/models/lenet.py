@@ -31,6 +31,7 @@ _MINIMUM_SIZE = 16  # two valid 5×5 convolutions and two halvings leave one pix
         input_shape=_SHAPE,
         classes=10,
         parameters=61_706,
+        macs=416_520,
         # White ink on black, 0..1: close to the zero mean that the paper asks of its input (section II.B).
         preprocessing=Preprocessing(mean=(0.0,), std=(255.0,), color="GRAY"),
         options=(Option("activation", str, "tanh", help=f"between the layers: {', '.join(ACTIVATIONS)}"),),

@@ -65,6 +65,7 @@ _WEIGHTS = tuple(
         input_shape=_SHAPE,
         classes=1000,
         parameters=4_253_864,
+        macs=568_740_352,
         preprocessing=Preprocessing(
             mean=(127.5,) * 3, std=(127.5,) * 3, resize=Resize(mode="crop", crop_fraction=0.875)
         ),

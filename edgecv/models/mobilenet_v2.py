@@ -65,6 +65,7 @@ _WEIGHTS = tuple(
         input_shape=_SHAPE,
         classes=1000,
         parameters=3_538_984,
+        macs=300_774_272,
         preprocessing=Preprocessing(
             mean=(127.5,) * 3, std=(127.5,) * 3, resize=Resize(mode="crop", crop_fraction=0.875)
         ),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,20 @@ from edgecv_export import contract
 from edgecv_export.calibration import contract_pictures, load_calibration
 from edgecv_export.figure import figure
 from edgecv_export.metadata import embed
-from edgecv_export.plan import Plan, check_pictures, check_recipe, check_target
+from edgecv_export.plan import Plan, check_pictures, check_recipe
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.reference import Accuracy, Fidelity, Reference
 from edgecv_export.reference_faces import FaceReference, read_evaluation, reference_of
 from edgecv_export.search import Attempt, Search
 from edgecv_export.sources import Source, source_of
+from edgecv_export.target_plan import TargetPlan, choose_plan
 from edgecv_export.training import load_training
 from edgecv_runtime import cpu
 from edgecv_runtime._version import __version__
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends import open_backend
 from edgecv_runtime.bench import measure_latency, noise_image
-from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, check_output_path, write_bundle
+from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, Bundle, check_output_path, write_bundle
 from edgecv_runtime.errors import CheckFailedError, InputError, UnsupportedError
 from edgecv_runtime.manifest import DecoderSpec, InputSpec, Manifest
 from edgecv_runtime.model import Model
@@ -56,8 +58,8 @@ def export(
     model: Any,
     path: str | Path,
     *,
-    format: str = "tflite",
-    precision: str = "fp32",
+    format: str | None = None,
+    precision: str | None = None,
     calibration: Any = None,
     target: str | None = None,
     labels: Sequence[str] | None = None,
@@ -80,11 +82,14 @@ def export(
         From `edgecv.create_model`; or any functional model, or a float ONNX file, with `preprocessing` given.
     path : str or Path
         Ends in ``.edgecv``. It appears only when everything has succeeded.
-    format : {"tflite", "onnx", "openvino"}
-    precision : {"fp32", "fp16", "dynamic", "int8", "int16x8", "mixed"}
+    format : {"tflite", "onnx", "openvino"}, optional
+        Default: what suits the target; without one, TFLite.
+    precision : {"fp32", "fp16", "dynamic", "int8", "int16x8", "mixed"}, optional
+        Default: what suits the target, int8 only where calibration pictures are given; without a target, fp32.
     calibration : folder, sequence of images or paths, or (N, H, W, C) uint8 array
         Real pictures; required for int8, int16x8 and mixed. They also serve as the parity contract's images.
     target : str, optional
+        A device of `edgecv targets`. Where it has a compiler that runs here, the compiled file is in the bundle, too.
     labels : sequence of str, optional
         Class names by class index.
     evaluation : folder, optional
@@ -132,8 +137,8 @@ def export(
     >>> export(model, "lenet5.edgecv", format="tflite", precision="int8", calibration="digits/")  # doctest: +SKIP
     """
     path = Path(path)
-    plan = Plan(format, precision)
-    check_target(target)
+    onnx = isinstance(model, str | Path) and Path(model).suffix.lower() == ".onnx"
+    plan, device = choose_plan(target, format, precision, calibrated=calibration is not None, onnx=onnx)
     check_output_path(path)
     check_pictures(plan, calibration, evaluation, max_drop, training)
     recipe = check_recipe(plan, recipe, float_layers, max_drop)
@@ -147,7 +152,7 @@ def export(
     reference = reference_of(source, items, class_names) if items else None
 
     def describe_it(plan: Plan, artefact: Artefact) -> Manifest:
-        return describe(source, plan, artefact, class_names, name or path.stem)
+        return replace(describe(source, plan, artefact, class_names, name or path.stem), target=target)
 
     pixels = source.pixels(images)
     search = None
@@ -175,6 +180,8 @@ def export(
         }
     if fidelity is not None and reference is not None and max_drop is not None:
         _check_drop(reference.accuracy, fidelity.accuracy, max_drop)
+    if device is not None:
+        report["target"] = device.to_dict()
     report["advice"] = [entry.to_dict() for entry in source.advice(made.plan)]
     report["layers"] = source.layer_report(
         made.plan, artefact, pixels, made.recipe, None if search is None else search.known_sensitivities
@@ -184,7 +191,21 @@ def export(
         GOLDEN_MEMBER: proof.golden.to_bytes(),
         REPORT_MEMBER: json.dumps(report, indent=2).encode(),
     }
+    if device is not None and device.compiles:
+        return _compiled(path, made.manifest, members, device)
     return Exported(path, write_bundle(path, made.manifest, members), report)
+
+
+def _compiled(path: Path, manifest: Manifest, members: dict[str, bytes], device: TargetPlan) -> Exported:
+    """The bundle with what a device's compiler makes of its artefact."""
+    from edgecv_export.compilers.bundle import compile_bundle
+
+    assert device.target is not None  # a plan for a device
+    with tempfile.TemporaryDirectory() as folder:
+        portable = Path(folder) / path.name
+        write_bundle(portable, manifest, members)
+        written = compile_bundle(portable, device.target, path)
+    return Exported(path, written, Bundle(path).report())
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,14 +117,3 @@ def check_recipe(plan: Plan, recipe: Recipe | None, float_layers: Sequence[str],
             "within (--eval DIR --max-drop PT)"
         )
     return found
-
-
-def check_target(target: str | None) -> None:
-    """Refuse a target: no device is described yet.
-
-    Raises
-    ------
-    UnsupportedError
-    """
-    if target is not None:
-        raise UnsupportedError(f"no target is described in this version; received {target!r}: use --format instead")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecv_export.plan import Plan
-from edgecv_runtime.errors import UnsupportedError
-from edgecv_targets import Target
+from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_targets import Target, TargetError, load_target
 
 _FLOAT_ORDER = ("fp16", "fp32")
 
@@ -32,6 +32,7 @@ class TargetPlan:
         For the back end.
     reason : str
         Why these, in words.
+    target : Target, optional
     """
 
     plan: Plan
@@ -42,6 +43,60 @@ class TargetPlan:
     device: str
     options: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    target: Target | None = None
+
+    @property
+    def compiles(self) -> bool:
+        """Whether something is made of the artefact for the device, or prepared for its tool."""
+        return self.c_array or (self.compile_with is not None and self.plan.format == "tflite")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "id": None if self.target is None else self.target.id,
+            "backend": self.backend,
+            "device": self.device,
+            "options": dict(self.options),
+            "compile_with": self.compile_with,
+            "reason": self.reason,
+        }
+
+
+def choose_plan(
+    target: str | None, format: str | None, precision: str | None, *, calibrated: bool, onnx: bool = False
+) -> tuple[Plan, TargetPlan | None]:
+    """What to export: for a device what suits it, else what is asked for, float TFLite by default.
+
+    Parameters
+    ----------
+    target : str, optional
+        A device's identity.
+    format, precision : str, optional
+    calibrated : bool
+    onnx : bool
+        Whether the source is an ONNX file, which no TFLite is made from.
+
+    Returns
+    -------
+    plan : Plan
+    target_plan : TargetPlan or None
+
+    Raises
+    ------
+    InputError
+        There is no such device, format or precision.
+    UnsupportedError
+        As `plan_for`, and as `Plan` refuses combinations.
+    """
+    if target is None:
+        return Plan(format or "tflite", precision or "fp32"), None
+    try:
+        device = load_target(target)
+    except TargetError as error:
+        raise InputError(str(error)) from None
+    convertible = ("onnx", "openvino") if onnx else ("tflite", "onnx", "openvino")
+    chosen = plan_for(device, calibrated=calibrated, convertible=convertible, format=format, precision=precision)
+    return chosen.plan, chosen
 
 
 def plan_for(
@@ -97,6 +152,7 @@ def plan_for(
         device=backend.device,
         options=dict(backend.options),
         reason=f"{chosen.format} in {chosen.precision} is what suits {target.name}{without}",
+        target=target,
     )
 
 

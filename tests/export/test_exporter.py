@@ -446,7 +446,9 @@ def test_a_precision_the_format_cannot_do(tmp_path: Path) -> None:
 
 
 def test_a_target(tmp_path: Path) -> None:
-    assert isinstance(refused(tmp_path, target="rpi5"), UnsupportedError)
+    error = refused(tmp_path, target="rpi5")
+    assert isinstance(error, InputError)
+    assert str(error).endswith("received 'rpi5'")
 
 
 def test_another_task(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgecv_export.plan import Plan, check_pictures, check_recipe, check_target
+from edgecv_export.plan import Plan, check_pictures, check_recipe
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_runtime.errors import InputError, UnsupportedError
 
@@ -54,13 +54,6 @@ def test_an_unknown_format(format: str) -> None:
     with pytest.raises(InputError) as caught:
         Plan(format, "fp32")
     assert str(caught.value) == f"format must be one of tflite, onnx, openvino; received {format!r}"
-
-
-def test_a_target_is_refused() -> None:
-    check_target(None)
-    with pytest.raises(UnsupportedError) as caught:
-        check_target("rpi5")
-    assert str(caught.value) == "no target is described in this version; received 'rpi5': use --format instead"
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------

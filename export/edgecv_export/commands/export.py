@@ -38,14 +38,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv")
     parser.add_argument("--task", metavar="T", help="of a model from elsewhere: classification (default) or embedding")
     parser.add_argument("--weights", metavar="FILE|NAME", help="a weight file, imagenet, or a name the model ships")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--format", default="tflite", metavar="F", help="tflite, onnx or openvino (default: tflite)")
-    where.add_argument("--target", metavar="ID", help="a device, which then decides format and precision")
+    parser.add_argument(
+        "--target", metavar="ID", help="a device of `edgecv targets`, which then decides format and precision"
+    )
+    parser.add_argument(
+        "--format", metavar="F", help="tflite, onnx or openvino (default: what suits the target, else tflite)"
+    )
     parser.add_argument(
         "--precision",
-        default="fp32",
         metavar="P",
-        help="fp32, fp16, dynamic, int8, int16x8 or mixed: int8 with layers in float (default: fp32)",
+        help="fp32, fp16, dynamic, int8, int16x8 or mixed: int8 with layers in float (default: what suits the target, "
+        "else fp32)",
     )
     parser.add_argument(
         "--calibrate", metavar="DIR", help="a folder of typical pictures; int8, int16x8 and mixed need it"
@@ -81,13 +84,18 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edgecv_export.plan import Plan, check_pictures, check_recipe, check_target
+    from edgecv_export.plan import check_pictures, check_recipe
     from edgecv_export.report.page import check_page_path
+    from edgecv_export.target_plan import choose_plan
     from edgecv_runtime.bundle import check_output_path
 
     # What can be refused is refused before TensorFlow is imported.
-    check_target(options.target)
-    plan = Plan(options.format, options.precision)
+    onnx = Path(options.model).suffix.lower() == ".onnx"
+    plan, device = choose_plan(
+        options.target, options.format, options.precision, calibrated=options.calibrate is not None, onnx=onnx
+    )
+    if device is not None:
+        remark(device.reason)
     check_pictures(plan, options.calibrate, options.eval, options.max_drop, options.train)
     check_recipe(plan, None, options.float_layers, options.max_drop)
     check_output_path(Path(options.output))

@@ -165,7 +165,7 @@ class MqttSink:
         with self._change:
             self._under_way += 1  # before: it may be confirmed before `publish` returns
         info = self._client.publish(message.topic, message.payload, qos=qos, retain=message.retain)
-        taken = info.rc == 0 or qos > 0  # with 1 and 2 the library sends again what found no connection
+        taken = info.rc == 0 or qos > 0  # with 1 the library sends again what found no connection
         if not taken:
             with self._change:
                 self._under_way = max(0, self._under_way - 1)

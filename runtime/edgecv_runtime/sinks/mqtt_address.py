@@ -29,7 +29,7 @@ class MqttAddress:
     topic : str
         Everything is published below it.
     qos : int
-        0, 1 or 2. With 1 and 2 what was under way when the connection broke is sent again.
+        0: what is under way when the connection breaks is lost. 1: it is sent again, and may then come twice.
     rate : float
         Most results a second for each camera; 0: all of them.
     queue : int
@@ -94,7 +94,7 @@ class MqttAddress:
             tls=parts.scheme == "mqtts",
             user=user,
             password=password,
-            qos=int(_number(options, "qos", 1, 0, 2, whole=True)),
+            qos=int(_number(options, "qos", 1, 0, 1, whole=True)),
             rate=_number(options, "rate", 0, 0, 1000),
             queue=int(_number(options, "queue", 256, 1, 100_000, whole=True)),
             discovery=options.get("discovery") or None,

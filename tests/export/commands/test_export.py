@@ -131,7 +131,7 @@ def test_an_unreadable_picture_is_one_line(edgecv_command: Callable[..., Any], p
             r"edgecv export: none\.h5 holds its own weights; received --weights digits",
         ),
         (("export", "none.keras", "--alpha", "0.5"), r"edgecv export: .*alpha.*none\.keras.*|.*none\.keras.*alpha.*"),
-        ((*LENET, "--target", "rpi5"), r"edgecv export: no target is described in this version; received 'rpi5': .*"),
+        ((*LENET, "--target", "rpi5"), r"edgecv export: target must be one of alif-e7, .*pi-4, .*; received 'rpi5'"),
         (
             (*LENET, "--precision", "int8"),
             r"edgecv export: int8 needs calibration images: pass a folder of typical pictures \(--calibrate DIR\)",
@@ -314,10 +314,24 @@ def test_a_whole_model_of_keras_2(edgecv_command: Callable[..., Any], tmp_path: 
     assert ert.verify(tmp_path / "o.edgecv").passed
 
 
-def test_format_and_target_exclude_each_other(edgecv_command: Callable[..., Any], tmp_path: Path) -> None:
-    ran = edgecv_command(*LENET, "--format", "onnx", "--target", "rpi5", "-o", tmp_path / "l.edgecv")
-    assert ran.status == 2
-    assert "not allowed with argument --format" in ran.err
+def test_a_device_decides_format_and_precision(edgecv_command: Callable[..., Any], tmp_path: Path) -> None:
+    ran = edgecv_command(*LENET, "--target", "intel-n100", "-o", tmp_path / "l.edgecv", "--json")
+    assert ran.status == 0, ran.err
+    manifest = ran.json["manifest"]
+    assert (manifest["format"], manifest["precision"], manifest["target"]) == ("openvino", "fp32", "intel-n100")
+    assert ran.json["report"]["target"]["backend"] == "openvino"
+    assert "int8 would need calibration pictures" in ran.err
+    ran = edgecv_command(*LENET, "--format", "openvino", "--target", "pi-4", "-o", tmp_path / "p.edgecv")
+    assert ran.status == 2 and "formats worth using on Raspberry Pi 4 Model B are tflite, onnx" in ran.err
+
+
+def test_a_microcontroller_gets_a_c_array(edgecv_command: Callable[..., Any], pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "l.edgecv"
+    ran = edgecv_command(*LENET, "--target", "stm32h7", "--calibrate", pictures, "-o", out, "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json["manifest"]["precision"] == "int8" and ran.json["report"]["device"]["target"] == "stm32h7"
+    assert "micro/model_data.cc" in ran.json["manifest"]["members"]
+    assert ert.verify(out).passed
 
 
 # -- in a process of its own -------------------------------------------------------------------------------------
