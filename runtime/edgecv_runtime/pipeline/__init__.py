@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from edgecv_runtime.pipeline.governor import Governor, Level, ladder
 from edgecv_runtime.pipeline.outcome import CameraReport, Outcome, Sink
 from edgecv_runtime.pipeline.pipeline import Pipeline
 
-__all__ = ["Pipeline", "Outcome", "Sink", "CameraReport"]
+__all__ = ["Pipeline", "Outcome", "Sink", "CameraReport", "Governor", "Level", "ladder"]

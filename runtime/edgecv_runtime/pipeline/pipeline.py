@@ -7,6 +7,7 @@ the camera and the model, so a result is never older than the time to compute it
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 from edgecv_runtime import cpu
 from edgecv_runtime.errors import EdgecvError, InputError
 from edgecv_runtime.model import Model
+from edgecv_runtime.pipeline.governor import Governor
 from edgecv_runtime.pipeline.outcome import CameraReport, Outcome, Sink
 from edgecv_runtime.pipeline.scheduler import Scheduler, Turn
 from edgecv_runtime.results import Detections
@@ -47,6 +49,10 @@ class Pipeline:
         Number detections (`Tracker`).
     motion : callable, optional
         Makes a `MotionGate` for each camera: frames in which nothing moves are not looked at.
+    governor : Governor, optional
+        Lowers the rate, then takes a lighter model, when results come late or the device is hot. One worker then.
+    lighter : sequence of Model
+        For the governor, the heaviest first; they stay the caller's to close.
     stream_options : mapping, optional
         For `open_stream`: backoff, stall_after and so on.
 
@@ -74,6 +80,8 @@ class Pipeline:
         sinks: Sequence[Sink] = (),
         track: bool = False,
         motion: Callable[[], MotionGate] | None = None,
+        governor: Governor | None = None,
+        lighter: Sequence[Model] = (),
         stream_options: Mapping[str, Any] | None = None,
     ) -> None:
         named = _named(sources)
@@ -82,11 +90,18 @@ class Pipeline:
         self.model = model
         self._streams = _opened(named, policy, dict(stream_options or {}))
         waits = not any(isinstance(stream, LiveStream) and stream.drops for stream in self._streams.values())
-        alone = motion is not None  # one frame after the other, or a gate could not compare them
+        alone = motion is not None or governor is not None  # one frame after the other, or they could not compare
         self._count = 1 if alone else workers or (_ON_DEMAND if waits and cpu.available_cores() > 1 else 1)
         self._reports = {name: CameraReport(name, stream.name) for name, stream in self._streams.items()}
         self._trackers = {name: Tracker() for name in self._streams} if track else {}
         self._gates = {name: motion() for name in self._streams} if motion is not None else {}
+        self._governor, self._ladder = governor, (model, *lighter)
+        if governor is not None and max(level.model for level in governor.levels) >= len(self._ladder):
+            raise InputError(
+                f"the governor's levels name model {max(level.model for level in governor.levels)}; "
+                f"there are {len(self._ladder)} models: pass lighter ones"
+            )
+        self._last_begun = -math.inf
         self._sinks = tuple(sinks)
         self._change = threading.Condition()
         self._done: dict[int, Outcome | None] = {}  # by number; None where a frame was passed over
@@ -158,7 +173,7 @@ class Pipeline:
 
     def configure(self, **parameters: Any) -> None:
         """Change the decoder's parameters from the next frame on, as `Model.configure`."""
-        for replica in self._replicas:
+        for replica in {*self._replicas, *self._ladder}:
             replica.configure(**parameters)
 
     def close(self) -> None:
@@ -209,6 +224,11 @@ class Pipeline:
 
     def _answer(self, model: Model, turn: Turn) -> Outcome | None:
         frame, report = turn.frame, self._reports[turn.camera]
+        if self._governor is not None:
+            level = self._governor.level
+            if frame.captured - self._last_begun < level.interval:
+                return None
+            self._last_begun, model = frame.captured, self._ladder[level.model]
         if not isinstance(self._streams[turn.camera], LiveStream):
             report.frames_in += 1
         gate = self._gates.get(turn.camera)
@@ -217,7 +237,10 @@ class Pipeline:
         begun = time.monotonic()
         result, seconds = model.timed(frame.image)
         seconds = {"wait": begun - frame.captured, **seconds}
-        return Outcome(turn.camera, frame, result, seconds, time.monotonic() - frame.captured)
+        now = time.monotonic()
+        if self._governor is not None:
+            self._governor.observe(now - frame.captured, now)
+        return Outcome(turn.camera, frame, result, seconds, now - frame.captured)
 
     def _hand_in(self, number: int, outcome: Outcome | None) -> bool:
         """Put a result where it is taken in order; wait where too many have not been taken."""

@@ -15,7 +15,8 @@ import pytest
 
 import edgecv_runtime as ert
 from edgecv_runtime.errors import BackendError, InputError, MissingFileError
-from edgecv_runtime.pipeline import Outcome, Pipeline
+from edgecv_runtime.pipeline import Governor, Level, Outcome, Pipeline
+from edgecv_runtime.pipeline.governor import Strain
 from edgecv_runtime.pipeline.outcome import BUCKETS, Histogram
 from edgecv_runtime.results import Detections
 from edgecv_runtime.streams.sources import pattern_number
@@ -136,6 +137,17 @@ def test_still_scenes_are_passed_over(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{index:02d}.png"), np.full((48, 64, 3), level, np.uint8))
     with Pipeline(Slow(), tmp_path, motion=lambda: MotionGate(at_least_every=None)) as outcomes:
         assert [outcome.frame.index for outcome in outcomes] == [0, 6]
+
+
+def test_a_governor_takes_a_lighter_model() -> None:
+    heavy, light = Slow(0.04), Slow(0.0)
+    governor = Governor(0.03, [Level(0, 0), Level(0, 1)], trouble=0.2, strain=Strain)
+    source = "test://bars?size=64x48&fps=50&frames=80"
+    with Pipeline(heavy, source, governor=governor, lighter=[light]) as outcomes:
+        took = [outcome.seconds["infer"] for outcome in outcomes]
+    assert took[0] == 0.04 and took[-1] == 0.0 and len(governor.steps) == 1
+    with pytest.raises(InputError, match="levels name model 1; there are 1 models"):
+        Pipeline(heavy, source, governor=governor)
 
 
 def test_an_error_of_the_model_is_told() -> None:
