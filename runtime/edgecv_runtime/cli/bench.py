@@ -18,6 +18,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="time this picture, resize included (default: noise of the input's size)",
     )
     parser.add_argument("--runs", type=int, default=100, metavar="N", help="counted calls (default: 100)")
+    parser.add_argument(
+        "--cold-starts",
+        type=int,
+        default=3,
+        metavar="N",
+        help="fresh processes that load and run it (default: 3); 0 where no process can be started",
+    )
     add_backend_options(parser)
     add_json_option(parser)
 
@@ -26,9 +33,12 @@ def _run(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
     from edgecv_runtime import bench
+    from edgecv_runtime.errors import InputError
     from edgecv_runtime.images import read_image
     from edgecv_runtime.model import load, load_second
 
+    if options.cold_starts < 0:
+        raise InputError(f"--cold-starts must be 0 or more; received {options.cold_starts}")
     paths = [options.bundle] + ([options.vs] if options.vs else [])
     how: dict[str, Any] = backend_options(options)
     with ExitStack() as stack:
@@ -40,7 +50,9 @@ def _run(options: argparse.Namespace) -> int:
         images = [bench.noise_image(model) if fixed is None else fixed for model in models]
         latencies = bench.measure_latency(models, images, options.runs)
         starts = [
-            bench.measure_cold_start(path, **(how | {"backend": name}))
+            bench.measure_cold_start(path, **(how | {"backend": name}), runs=options.cold_starts)
+            if options.cold_starts
+            else None
             for path, name in zip(paths, backends, strict=True)
         ]
         descriptions = [repr(model) for model in models]
@@ -50,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
             {
                 "bundle": path,
                 "model": text,
-                "cold_start": bench.to_dict(start),
+                "cold_start": None if start is None else bench.to_dict(start),
                 "latency": bench.to_dict(latency),
             }
             for path, text, start, latency in zip(paths, descriptions, starts, latencies, strict=True)
@@ -63,9 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         [
             path,
             *(f"{value:.2f}" for value in (x.p50_ms, x.p90_ms, x.p99_ms)),
-            f"{s.load_ms:.0f}",
-            f"{s.first_result_ms:.1f}",
-            f"{s.peak_memory_mb:.0f}",
+            *(["–"] * 3 if s is None else [f"{s.load_ms:.0f}", f"{s.first_result_ms:.1f}", f"{s.peak_memory_mb:.0f}"]),
         ]
         for path, x, s in zip(paths, latencies, starts, strict=True)
     ]

@@ -27,7 +27,7 @@ def one_start(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgecv_runtime import bench
 
     measure = bench.measure_cold_start
-    monkeypatch.setattr(bench, "measure_cold_start", lambda path, **how: measure(path, **how, runs=1))
+    monkeypatch.setattr(bench, "measure_cold_start", lambda path, **how: measure(path, **(how | {"runs": 1})))
 
 
 def test_json(edgecv: Any, any_bundle: Path, one_start: None) -> None:
@@ -55,7 +55,7 @@ def test_kernels_reach_the_fresh_process_too(edgecv: Any, bundle: Path, monkeypa
 
     def spy(path: Path, **how: Any) -> Any:
         asked.append(how["kernels"])
-        return measure(path, **how, runs=1)
+        return measure(path, **(how | {"runs": 1}))
 
     monkeypatch.setattr(bench, "measure_cold_start", spy)
     answer = json.loads(edgecv("bench", bundle, "--runs", 1, "--json", "--kernels", "precise").out)
@@ -84,3 +84,11 @@ def test_bad_requests(edgecv: Any, bundle: Path, tmp_path: Path) -> None:
     ):
         outcome = edgecv("bench", *arguments)
         assert outcome.status == 2 and message in outcome.error
+
+
+def test_without_cold_starts(edgecv: Any, bundle: Path) -> None:
+    outcome = edgecv("bench", bundle, "--runs", 2, "--cold-starts", 0)
+    assert outcome.status == 0 and outcome.out.splitlines()[-1].endswith("–")
+    assert json.loads(edgecv("bench", bundle, "--runs", 2, "--cold-starts", 0, "--json").out)["cold_start"] is None
+    outcome = edgecv("bench", bundle, "--cold-starts", -1)
+    assert outcome.status == 2 and "--cold-starts must be 0 or more; received -1" in outcome.error

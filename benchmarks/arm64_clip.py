@@ -1,0 +1,125 @@
+"""A clip from end to end on real Arm code without a board: doctor, verify, run and bench from the built wheel.
+
+    python benchmarks/arm64_clip.py --root DIR --bundle B.edgecv [--clip VIDEO] [--frames N] [--cpus C ...]
+
+DIR as for `arm64_replay.py`, which makes it. For each CPU model (Raspberry Pi 3, 4 and 5): `edgecv doctor`, `edgecv
+verify`, `edgecv run` on the first frames of the clip, whose answers must be those of this machine, and `edgecv bench`.
+Emulated: a correctness check, not a speed figure, and no cold start, since an emulated process starts no other. Exit
+status 1 where anything differs, 2 where a tool is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import _common
+from arm64_replay import (
+    _COMMAND,
+    CPUS,
+    TOOLS,
+    Emulated,
+    _ending,
+    build_root,
+    describe_cpu,
+    install_wheels,
+    interpreter,
+    missing_tools,
+)
+
+from edgecv_runtime.bundle import Bundle
+from edgecv_runtime.cli.output import table
+from edgecv_runtime.errors import EdgecvError
+
+
+def answers(python: Any, bundle: Path, clip: Path, frames: int) -> list[Any]:
+    """What `edgecv run` says of each frame, without scores' last digits."""
+    finished = python(
+        "-c", _COMMAND, "run", bundle, "--source", clip, "--max-frames", str(frames), "--threads", "1", "--json"
+    )
+    if finished.returncode != 0:
+        raise _common.BenchmarkError(f"`edgecv run` ends badly: {_ending(finished)}")
+    lines = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
+    return [(line["index"], *_essence(line)) for line in lines]
+
+
+def _essence(line: dict[str, Any]) -> tuple[Any, ...]:
+    """The best class of a classifier; of a detector classes and boxes to the pixel."""
+    if "boxes" in line:
+        return tuple(zip(line["labels"], ([round(value) for value in box] for box in line["boxes"]), strict=True))
+    return (line["indices"][0],)
+
+
+def status(machine: Emulated, *words: str | Path) -> int:
+    return int(machine.python("-c", _COMMAND, *words).returncode)
+
+
+def measure(machine: Emulated, bundle: Path, clip: Path, frames: int, here: list[Any]) -> dict[str, Any]:
+    """One CPU model's row."""
+    there = answers(machine.python, bundle, clip, frames)
+    return {
+        "doctor": status(machine, "doctor", "--json") == 0,
+        "verify": status(machine, "verify", bundle, "--threads", "1") == 0,
+        "frames": len(there),
+        "equal": sum(one == other for one, other in zip(here, there, strict=True)),
+        "bench": status(machine, "bench", bundle, "--threads", "1", "--runs", "3", "--cold-starts", "0") == 0,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    parser.add_argument("--clip", type=Path, metavar="VIDEO", help="default: the walking people of EDGECV_DATA")
+    parser.add_argument("--frames", type=_common.positive, default=30, metavar="N", help="default: %(default)s")
+    parser.add_argument("--cpus", nargs="+", choices=CPUS, default=list(CPUS))
+    parser.add_argument("--suite", default="bookworm", metavar="NAME")
+    parser.add_argument("--mirror", metavar="URL")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    try:
+        rows = _measure_all(options)
+    except (_common.BenchmarkError, EdgecvError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{options.bundle.name} on emulated Arm, against this machine: {_common.machine_line()}")
+    print(table(("CPU", "board", "doctor", "verify", "frames", "equal", "bench"), [_cells(row) for row in rows]))
+    _common.write_json(options.json, {"rows": rows})
+    good = all(row["doctor"] and row["verify"] and row["bench"] and row["equal"] == row["frames"] for row in rows)
+    return 0 if good else 1
+
+
+def _measure_all(options: argparse.Namespace) -> list[dict[str, Any]]:
+    missing = missing_tools()
+    if missing:
+        packages = sorted({TOOLS[tool] for tool in missing})
+        raise _common.BenchmarkError(f"{', '.join(missing)} needed and not here: apt-get install {' '.join(packages)}")
+    data = _common.data_folder()
+    clip = options.clip or (data and data / "video" / "one-by-one-person.mp4")
+    if clip is None or not clip.is_file():
+        raise _common.BenchmarkError("a clip is needed: give --clip or set EDGECV_DATA")
+    bundle, clip = options.bundle.resolve(), clip.resolve()
+    folder = options.root.resolve()
+    root, site = folder / "root", folder / "site"
+    build_root(root, options.suite, options.mirror)
+    install_wheels(site, interpreter(root), {Bundle(bundle).manifest.format})
+    here = answers(lambda *words: _common.run([sys.executable, *words]), bundle, clip, options.frames)
+    rows = []
+    for cpu in options.cpus:
+        print(f"{cpu} …", file=sys.stderr, flush=True)
+        describe_cpu(root, cpu)
+        machine = Emulated(root, site, folder / "cache", cpu)
+        rows.append({"cpu": cpu, "board": CPUS[cpu][0], **measure(machine, bundle, clip, options.frames, here)})
+    return rows
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    said = ["passed" if row[name] else "FAILED" for name in ("doctor", "verify", "bench")]
+    return [row["cpu"], row["board"], said[0], said[1], str(row["frames"]), str(row["equal"]), said[2]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
