@@ -41,6 +41,7 @@ from edgecv_runtime.manifest import FORMATS
 PRECISIONS = ("fp32", "int8")
 CLASSES = 10
 PICTURES = 8
+_LOGIT_SPREAD = 2.0
 
 # Pixels: most networks' last map is then 2 x 2. At 1 x 1 a sum of two maps would look like the addition of a bias.
 _SMALLEST = 64
@@ -126,7 +127,11 @@ def _bilinear(values: npt.NDArray[np.float64], places: npt.NDArray[np.float64], 
 
 
 def settle(model: Any, values: npt.NDArray[np.float32]) -> None:
-    """Give every batch normalisation the statistics of these values: fresh ones let deep networks run away."""
+    """Make fresh weights answer as trained ones do: neither run away nor fade.
+
+    Every batch normalisation takes the statistics of these values, and a classifier's last layer is scaled to logits of
+    a standard deviation of `_LOGIT_SPREAD`.
+    """
     import keras
 
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -136,6 +141,14 @@ def settle(model: Any, values: npt.NDArray[np.float32]) -> None:
     model(values, training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
+    last = model.layers[-1]
+    if not isinstance(last, keras.layers.Activation):
+        return
+    # Without normalisation the signal of fresh weights fades with depth, and every answer would be the uniform one.
+    spread = float(np.std(np.asarray(keras.Model(model.input, last.input)(values, training=False))))
+    kernel = next(layer.kernel for layer in reversed(model.layers) if hasattr(layer, "kernel"))
+    if spread > 0:
+        kernel.assign(kernel * (_LOGIT_SPREAD / spread))
 
 
 def rows_of(name: str, combinations: Sequence[tuple[str, str]], full_size: bool = False) -> list[Row]:
@@ -183,9 +196,10 @@ def _row(
         facts = exported.report
     except EdgecvError as error:
         status, reason = "refused", str(error)
+        if images is None and precision == "fp32":
+            reason += f"; {_bare(model, format, shape)}"
     except Exception as error:  # noqa: BLE001  a converter's own trouble is a row, and the others go on
-        lines = str(error).strip().splitlines() or [""]
-        status, reason = "failed", f"{type(error).__name__}: {lines[0]}"[:300]
+        status, reason = "failed", _first_line(error)
     parity = facts.get("parity", {})
     return Row(
         name,
@@ -200,6 +214,22 @@ def _row(
         round(time.perf_counter() - started, 1),
         shape,
     )
+
+
+def _bare(model: Any, format: str, shape: tuple[int, ...]) -> str:
+    """Of a network that takes no image, which no bundle describes yet: what its format alone makes of it."""
+    import _bare
+
+    values = np.random.default_rng(0).normal(0, 1, (1, *shape)).astype(np.float32)
+    try:
+        return f"the bare network converts and differs by {_bare.difference(model, format, values):.1e}"
+    except Exception as error:  # noqa: BLE001  as above
+        return f"nor does the bare network convert: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:300]
 
 
 def markdown(rows: Sequence[Row], versions: dict[str, str]) -> str:

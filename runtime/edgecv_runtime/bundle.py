@@ -1,7 +1,11 @@
 """The bundle ``name.edgecv``: a zip of stored members that is read whole or refused.
 
 Every member's sha256 stands in the manifest and is checked when the bundle is opened, so what reaches a back
-end is what the exporter wrote. Members are stored uncompressed: no member can be larger than the file.
+end is what the exporter wrote. Members are stored uncompressed: no member can be larger than the file. They follow one
+another without a gap from the first byte to the directory, so there is one way to read the file and nothing else in it.
+
+A bundle may carry ``signature.json`` as well (see `edgecv_runtime.signing`): the one member that the manifest does not
+name.
 """
 
 from __future__ import annotations
@@ -10,13 +14,16 @@ import hashlib
 import io
 import json
 import os
+import re
+import stat
+import struct
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgecv_runtime.artefact import MODEL_MEMBERS, WEIGHTS_MEMBER, Artefact
 from edgecv_runtime.errors import BundleError, InputError, MissingFileError, OutputError
@@ -26,8 +33,17 @@ SUFFIX = ".edgecv"
 MANIFEST_MEMBER = "manifest.json"
 GOLDEN_MEMBER = "golden.npz"
 REPORT_MEMBER = "report.json"
+SIGNATURE_MEMBER = "signature.json"
 
 _MANIFEST_LIMIT = 16 * 2**20  # bytes; 10,000 labels take about 0.3 MiB
+_SIGNATURE_LIMIT = 4 * 2**10
+_BUNDLE_LIMIT = 2 * 2**30 - 1  # what a zip holds without its 64-bit extension
+_MEMBERS_LIMIT = 256
+_DIRECTORY_LIMIT = 2**18  # of all entries together: zipfile makes an object of each before one can be looked at
+_END_RECORD = struct.Struct("<4s4H2LH")  # APPNOTE.TXT 4.3.16
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # 4.3.7
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_NAME_LIMIT = 200  # characters
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file
 
 
@@ -110,12 +126,21 @@ class Bundle:
         """The bytes of a member, or None where the bundle has no such member."""
         return self._members.get(name)
 
+    def members(self) -> dict[str, bytes]:
+        """All members by name, the manifest as it is stored and the signature among them."""
+        return dict(self._members)
+
     def _check_members(self) -> None:
         promised = dict(self.manifest.members)
         model = MODEL_MEMBERS[self.manifest.format]
         if model not in promised:
             raise BundleError(f"{self.path}: the manifest gives no digest for {model}")
+        for own in (MANIFEST_MEMBER, SIGNATURE_MEMBER):
+            if own in promised:
+                raise BundleError(f"{self.path}: the manifest gives a digest for {own}, which cannot have one")
         for name, digest in promised.items():
+            if not _is_plain(name):
+                raise BundleError(f"{self.path}: the manifest names a member {name!r:.80}, which no bundle may have")
             if name not in self._members:
                 raise BundleError(f"{self.path} is incomplete: member {name} is missing; copy or export it again")
             if hashlib.sha256(self._members[name]).hexdigest() != digest:
@@ -123,7 +148,7 @@ class Bundle:
                     f"{self.path}: member {name} is not the one this bundle was made with (its sha256 differs); "
                     "do not use it, copy or export the bundle again"
                 )
-        unknown = sorted(set(self._members) - set(promised) - {MANIFEST_MEMBER})
+        unknown = sorted(set(self._members) - set(promised) - {MANIFEST_MEMBER, SIGNATURE_MEMBER})
         if unknown:
             raise BundleError(
                 f"{self.path}: member {unknown[0]!r} is not named in the manifest; the bundle was altered"
@@ -133,21 +158,27 @@ class Bundle:
 def _read_members(path: Path) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            # Where the end is cut off, zipfile finds the end of the golden.npz inside and reads that instead.
-            if min((entry.header_offset for entry in entries), default=0) != 0:
-                raise zipfile.BadZipFile("it does not begin with its first member")
-            for entry in entries:
-                _check_entry(path, entry)
-            claimed, there = sum(entry.file_size for entry in entries), path.stat().st_size
-            if claimed > there:  # members that overlap
-                raise BundleError(f"{path} is damaged: its members claim {claimed:,} bytes, the file has {there:,}")
-            for entry in entries:
-                if entry.filename in members:
-                    raise BundleError(f"{path}: member {entry.filename!r} occurs twice; the bundle was altered")
-                members[entry.filename] = archive.read(entry)
-    except (NotImplementedError, EOFError, OverflowError, UnicodeDecodeError, ValueError) as error:
+        # One opened file: what is looked at is what is read, even where another takes its name meanwhile.
+        with path.open("rb") as file:
+            there = os.fstat(file.fileno()).st_size
+            _check_end(path, file, there)
+            with zipfile.ZipFile(file) as archive:
+                entries = archive.infolist()
+                names: set[str] = set()
+                for entry in entries:
+                    _check_entry(path, entry)
+                    if entry.filename in names:
+                        raise BundleError(f"{path}: member {entry.filename!r} occurs twice; the bundle was altered")
+                    names.add(entry.filename)
+                claimed = sum(entry.file_size for entry in entries)
+                if claimed > there:  # members that overlap
+                    raise BundleError(
+                        f"{path} is damaged: its members claim {claimed:,} bytes, the file has {there:,} (a zip bomb)"
+                    )
+                _check_layout(path, file, entries, archive.start_dir)
+                for entry in entries:
+                    members[entry.filename] = archive.read(entry)
+    except (RuntimeError, EOFError, OverflowError, UnicodeDecodeError, ValueError, struct.error) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{path} is damaged: {error}") from None
@@ -156,18 +187,86 @@ def _read_members(path: Path) -> dict[str, bytes]:
     return members
 
 
+def _check_end(path: Path, file: IO[bytes], there: int) -> None:
+    """The directory's place and size, before zipfile reads it into memory."""
+    if there > _BUNDLE_LIMIT:
+        raise BundleError(f"{path} has {there:,} bytes; a bundle has at most {_BUNDLE_LIMIT:,}")
+    # zipfile looks for an end anywhere in the last 64 KiB. Where a bundle's own is cut off, that may be the end of the
+    # golden.npz inside.
+    locator = 20
+    file.seek(max(0, there - _END_RECORD.size - locator))
+    tail = file.read(_END_RECORD.size + locator)
+    if len(tail) < _END_RECORD.size:
+        raise zipfile.BadZipFile("it is too short")
+    signature, *_, count, size, offset, comment = _END_RECORD.unpack(tail[-_END_RECORD.size :])
+    if signature != b"PK\x05\x06" or comment:
+        raise zipfile.BadZipFile("it does not end as a bundle does")
+    if tail.startswith(b"PK\x06\x07"):
+        raise zipfile.BadZipFile("it is a 64-bit zip")
+    if count > _MEMBERS_LIMIT or size > _DIRECTORY_LIMIT:
+        raise BundleError(
+            f"{path}: a bundle has at most {_MEMBERS_LIMIT} members, named in {_DIRECTORY_LIMIT:,} bytes; "
+            f"this one claims {count:,} in {size:,}"
+        )
+    if offset + size + _END_RECORD.size != there:
+        raise zipfile.BadZipFile("it does not begin with its first member, or a part of it is missing")
+
+
+def _is_plain(name: str) -> bool:
+    """A name that means the same file below any folder, on any system."""
+    return len(name) <= _NAME_LIMIT and _PLAIN_NAME.fullmatch(name) is not None
+
+
 def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
     name = entry.filename
+    if not _is_plain(entry.orig_filename) or entry.orig_filename != name:
+        raise BundleError(
+            f"{path}: member {entry.orig_filename!r:.80} has a name that could lead out of a folder; a bundle's names "
+            "are letters, digits, dots, dashes and underscores"
+        )
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        what = "a symbolic link" if stat.S_ISLNK(kind) else "no plain file"
+        raise BundleError(f"{path}: member {name!r} is {what}; a bundle holds plain files only")
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
+        bomb = f" (it would unpack to {entry.file_size:,} bytes: a zip bomb?)"
         raise BundleError(
             f"{path}: member {name!r} is compressed or encrypted; a bundle stores its members as they are"
+            + (bomb if entry.file_size > 100 * max(1, entry.compress_size) else "")
         )
-    if name == MANIFEST_MEMBER and entry.file_size > _MANIFEST_LIMIT:
-        raise BundleError(
-            f"{path}: the manifest claims {entry.file_size:,} bytes; at most {_MANIFEST_LIMIT:,} are read"
-        )
+    for member, limit in ((MANIFEST_MEMBER, _MANIFEST_LIMIT), (SIGNATURE_MEMBER, _SIGNATURE_LIMIT)):
+        if name == member and entry.file_size > limit:
+            raise BundleError(
+                f"{path}: the {member.removesuffix('.json')} claims {entry.file_size:,} bytes; "
+                f"at most {limit:,} are read"
+            )
     if entry.file_size != entry.compress_size:
         raise BundleError(f"{path}: member {name!r} claims {entry.file_size:,} bytes but holds {entry.compress_size:,}")
+
+
+def _check_layout(path: Path, file: IO[bytes], entries: list[zipfile.ZipInfo], directory: int) -> None:
+    """Each member begins where the one before it ends, the last ends at the directory, and no size is told twice."""
+    position = 0
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        file.seek(entry.header_offset)
+        header = file.read(_LOCAL_HEADER.size)
+        if entry.header_offset != position or len(header) < _LOCAL_HEADER.size:
+            raise BundleError(
+                f"{path} is damaged: member {entry.filename!r} should begin at byte {position:,}; the directory says "
+                f"{entry.header_offset:,}"
+            )
+        *_, stored, size, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        if not stored == size == entry.file_size:
+            lie = size if size != entry.file_size else stored
+            raise BundleError(
+                f"{path}: member {entry.filename!r} claims {entry.file_size:,} bytes in one place and {lie:,} in "
+                "another; the bundle was altered"
+            )
+        position += _LOCAL_HEADER.size + name_length + extra_length + size
+    if position != directory:
+        raise BundleError(
+            f"{path} is damaged: its members end at byte {position:,}, and the directory begins at {directory:,}"
+        )
 
 
 def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, bytes]) -> Manifest:
@@ -198,16 +297,38 @@ def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, byt
     check_output_path(path)
     if MANIFEST_MEMBER in members:
         raise InputError(f"{MANIFEST_MEMBER} is written from the manifest; leave it out of the members")
+    if SIGNATURE_MEMBER in members:
+        raise InputError(f"{SIGNATURE_MEMBER} is made of the written bundle (edgecv sign); leave it out of the members")
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     manifest = replace(manifest, members=digests)
+    write_atomically(path, pack({MANIFEST_MEMBER: manifest.to_json().encode(), **members}))
+    return manifest
+
+
+def pack(members: Mapping[str, bytes]) -> bytes:
+    """The file that holds these members, the manifest among them. The same members give the same bytes.
+
+    Raises
+    ------
+    InputError
+        A name or the whole is not what `Bundle` would read.
+    """
+    odd = next((name for name in members if not _is_plain(name)), None)
+    if odd is not None:
+        raise InputError(f"a member's name must be letters, digits, dots, dashes and underscores; received {odd!r}")
+    size = sum(map(len, members.values()))
+    if len(members) > _MEMBERS_LIMIT or size > _BUNDLE_LIMIT - _DIRECTORY_LIMIT:
+        raise InputError(
+            f"a bundle has at most {_MEMBERS_LIMIT} members and {_BUNDLE_LIMIT - _DIRECTORY_LIMIT:,} bytes; "
+            f"received {len(members)} and {size:,}"
+        )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in {MANIFEST_MEMBER: manifest.to_json().encode(), **members}.items():
+        for name, content in members.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
-    write_atomically(path, buffer.getvalue())
-    return manifest
+    return buffer.getvalue()
 
 
 def check_output_path(path: Path) -> None:

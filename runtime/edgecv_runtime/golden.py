@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -18,10 +20,12 @@ from edgecv_runtime.errors import BundleError, InputError
 from edgecv_runtime.images import Image, as_rgb
 from edgecv_runtime.model import Model
 
+_LIMIT = 2**29  # bytes of all arrays together, unpacked
+
 # What numpy, zipfile and zlib raise between them on an .npz that is not one, or that claims what is not there.
 _UNREADABLE = (
     ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, MemoryError, OverflowError, RuntimeError,
-    SyntaxError, zipfile.BadZipFile, zlib.error,
+    SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -73,6 +77,7 @@ class Golden:
             It is damaged or incomplete.
         """
         try:
+            _check_claims(content)
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 names = set(arrays.files)
                 images = tuple(as_rgb(arrays[f"image_{i}"]) for i in range(len(names)) if f"image_{i}" in names)
@@ -82,8 +87,23 @@ class Golden:
                 tolerance = arrays["tolerance"].astype(np.float64, casting="same_kind")
                 return cls(images, outputs, tolerance, str(arrays["origin"]))
         except _UNREADABLE as error:
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split())[:200]
             raise BundleError(f"{origin}: {GOLDEN_MEMBER} is damaged ({reason or type(error).__name__})") from None
+
+
+def _check_claims(content: bytes) -> None:
+    """Refuse arrays that claim more than they may, or more than is there: numpy makes room before it reads."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        claimed = sum(entry.file_size for entry in archive.infolist())
+        if claimed > _LIMIT:
+            raise ValueError(f"its arrays claim {claimed:,} bytes, at most {_LIMIT:,} are read: a zip bomb?")
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                if math.prod(shape) * dtype.itemsize != entry.file_size - file.tell():
+                    raise ValueError(f"{entry.filename} claims shape {shape} and has {entry.file_size:,} bytes")
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,20 @@ DTYPES = frozenset({
 })  # fmt: skip
 
 
+_MOST_DIMENSIONS = 32  # as numpy's least
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise InputError(message)
+
+
+def check_release(release: int) -> None:
+    """Raise InputError where this is no release number: 1 to 2**53, the whole numbers that every JSON reader keeps."""
+    _require(
+        isinstance(release, int) and not isinstance(release, bool) and 1 <= release <= 2**53,
+        f"a release must be a whole number from 1 to 2**53; received {release!r:.60}",
+    )
 
 
 @dataclass(frozen=True)
@@ -216,7 +227,10 @@ class Manifest:
     made_with : Mapping of str to str
         Versions and CPU features on which the artefact was made and proven.
     members : Mapping of str to str
-        sha256 of every other member of the bundle; empty in the copy inside the artefact.
+        sha256 of every other member of the bundle, save the signature; empty in the copy inside the artefact.
+    release : int in [1, 2**53], or None
+        Grows with each bundle that is handed out for one purpose: `edgecv update` takes no lower one. A runtime that
+        does not know the field reads the bundle all the same. Not in the copy inside the artefact.
     """
 
     name: str
@@ -232,8 +246,11 @@ class Manifest:
     made_with: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, str] = field(default_factory=dict)
     compiled_for: str | None = None
+    release: int | None = None
 
     def __post_init__(self) -> None:
+        if self.release is not None:
+            check_release(self.release)
         _require(self.format in FORMATS, f"format must be one of {', '.join(FORMATS)}; received {self.format!r}")
         _require(
             self.precision in PRECISIONS,
@@ -256,6 +273,7 @@ class Manifest:
         return {
             "format_version": FORMAT_VERSION,
             "name": self.name,
+            **({} if self.release is None else {"release": self.release}),
             "task": self.task,
             "architecture": dict(self.architecture),
             "format": self.format,
@@ -274,8 +292,8 @@ class Manifest:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def embedded(self) -> Manifest:
-        """The copy that goes inside the artefact, which cannot know its own digest."""
-        return replace(self, members={})
+        """The copy that goes inside the artefact, which knows neither its own digest nor its release."""
+        return replace(self, members={}, release=None)
 
     def fingerprint(self) -> str:
         """sha256 of the embedded copy in canonical form: equal for equal models and preprocessing."""
@@ -326,10 +344,10 @@ class Manifest:
             raise BundleError(f"{origin}: the manifest must be a JSON object; received {type(data).__name__}")
         version = data.get("format_version")
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise BundleError(f"{origin}: format_version must be a positive integer; received {version!r}")
+            raise BundleError(f"{origin}: format_version must be a positive integer; received {version!r:.60}")
         if version > FORMAT_VERSION:
             raise NewerFormatError(
-                f"{origin} has format version {version}; this runtime reads up to {FORMAT_VERSION}: "
+                f"{origin} has format version {version!s:.20}; this runtime reads up to {FORMAT_VERSION}: "
                 "pip install --upgrade edgecv-runtime"
             )
         try:
@@ -358,6 +376,7 @@ class Manifest:
             labels=None if labels is None else _strings(labels, "labels"),
             made_with=_string_mapping(_typed(data, "made_with", dict), "made_with"),
             members=_string_mapping(_typed(data, "members", dict), "members"),
+            release=_typed(data, "release", int, optional=True),
         )
 
 
@@ -419,10 +438,17 @@ def _dtype(data: Mapping[str, Any]) -> str:
     return dtype
 
 
+def _shape(data: Mapping[str, Any]) -> tuple[int | None, ...]:
+    values = _typed(data, "shape", list)
+    if len(values) > _MOST_DIMENSIONS:
+        raise InputError(f"shape must have at most {_MOST_DIMENSIONS} dimensions; received {len(values)}")
+    return tuple(_dimension(value) for value in values)
+
+
 def _tensor_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": _typed(data, "name", str),
-        "shape": tuple(_dimension(value) for value in _typed(data, "shape", list)),
+        "shape": _shape(data),
         "dtype": _dtype(data),
         "quantization": _quantization(data.get("quantization")),
     }

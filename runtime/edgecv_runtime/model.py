@@ -22,6 +22,7 @@ from edgecv_runtime.images import read_image
 from edgecv_runtime.kernels import settled
 from edgecv_runtime.manifest import DecoderSpec, Manifest, TensorSpec
 from edgecv_runtime.preprocess import Geometry, Preprocessor, dequantize
+from edgecv_runtime.signing import check_signature, refuse_bare_model
 
 if TYPE_CHECKING:
     from edgecv_runtime.decoders.segmentation import SegmentationDecoder
@@ -34,6 +35,8 @@ def load(
     device: str | None = None,
     threads: int | None = None,
     kernels: str = "auto",
+    *,
+    public_key: str | Path | None = None,
 ) -> Model:
     """Load a bundle, or a bare artefact that carries edgecv metadata.
 
@@ -51,6 +54,9 @@ def load(
     kernels : {"auto", "fast", "precise"}
         ``"auto"``: what `verify` settled on for this artefact on this machine; else the precise kernels where the CPU's
         fast ones saturate, and the fast ones elsewhere.
+    public_key : str, Path or None
+        A file of public keys, one of which must have signed the bundle. None: that of the environment variable
+        ``EDGECV_PUBLIC_KEY``, else ``/etc/edgecv/public.key``; where there is neither, signatures are not asked for.
 
     Raises
     ------
@@ -66,8 +72,10 @@ def load(
     path = Path(path)
     if path.suffix.lower() not in MODEL_SUFFIXES:
         bundle = Bundle(path)
+        check_signature(bundle, public_key)
         artefact, manifest = bundle.artefact(), bundle.manifest
     else:
+        refuse_bare_model(path, public_key)
         artefact = Artefact.from_file(path)
         manifest = _embedded(artefact, path)
     kernels = settled(artefact, backend, device, kernels)

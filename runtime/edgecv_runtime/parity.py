@@ -29,6 +29,7 @@ from edgecv_runtime.golden import replay as replay
 from edgecv_runtime.kernels import remember
 from edgecv_runtime.manifest import INTEGER_PRECISIONS
 from edgecv_runtime.model import Model
+from edgecv_runtime.signing import check_signature, configured_key
 
 # Timed calls of each set of kernels, in turn: enough for a median, and on a slow device not much more than seconds.
 _LATENCY_RUNS = 15
@@ -96,6 +97,7 @@ def verify(
     device: str | None = None,
     threads: int | None = None,
     kernels: str = "auto",
+    public_key: str | Path | None = None,
 ) -> Verification:
     """Check a bundle's integrity and replay its parity contract here.
 
@@ -110,11 +112,14 @@ def verify(
         ``"auto"`` begins with what suits the CPU. Where an integer artefact was proven on a CPU that computes
         otherwise, or the contract is broken, the back end's other kernels are tried too; the choice is one that keeps
         the contract, and is remembered for `load`. ``"fast"`` and ``"precise"`` are replayed alone.
+    public_key : str, Path or None
+        As in `load`: where a key is configured, the signature is a check of its own, and nothing of a bundle is run
+        that it does not vouch for.
 
     Raises
     ------
     MissingFileError
-        No such bundle.
+        No such bundle, or no such key.
     MissingPackageError
         No back end for it is installed.
     InputError, UnsupportedError
@@ -138,6 +143,8 @@ def verify(
     bundle = ask("integrity", lambda: _open(path))
     if bundle is None:
         return Verification(str(path), tuple(checks), cpu.describe())
+    if configured_key(public_key) is not None and ask("signature", lambda: _signed(bundle, public_key)) is None:
+        return Verification(str(path), tuple(checks), cpu.describe())
     ask("manifest", lambda: _compare_manifests(bundle))
     trial = _Trial(bundle, {"backend": backend, "device": device, "threads": threads}, kernels)
     model = ask("load", trial.load)
@@ -150,6 +157,11 @@ def verify(
 def _open(path: str | Path) -> tuple[Bundle, str]:
     bundle = Bundle(path)
     return bundle, f"{len(bundle.manifest.members)} members, every sha256 as in the manifest"
+
+
+def _signed(bundle: Bundle, public_key: str | Path | None) -> tuple[str | None, str]:
+    key = check_signature(bundle, public_key)
+    return key, f"of the key {key}, over the manifest and so every member"
 
 
 def _golden(bundle: Bundle) -> Golden:

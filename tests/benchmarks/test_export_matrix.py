@@ -22,7 +22,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def benchmark_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for known in ("_common", "export_matrix"):
+    for known in ("_common", "_bare", "export_matrix"):
         monkeypatch.delitem(sys.modules, known, raising=False)
     return importlib.import_module("export_matrix")
 
@@ -80,9 +80,42 @@ def test_rows_json_markdown_and_keep(benchmark_module: Any, tmp_path: Path, caps
     assert [row["model"] for row in rows] == ["lenet5", "signal_fcn"]
     assert rows[1]["status"] == "refused"
     assert "signal-classification" in rows[1]["reason"]
+    assert "the bare network converts and differs by" in rows[1]["reason"]
     text = page.read_text(encoding="utf-8")
     assert "| signal_fcn | 64×1 | refused |" in text
     assert "1 of 2 combinations proven" in capsys.readouterr().out
+
+
+def test_a_settled_classifier_s_logits_have_a_spread(benchmark_module: Any) -> None:
+    image = keras.Input((2, 2, 3))
+    x = keras.layers.Dense(5, kernel_initializer=keras.initializers.RandomNormal(0, 1e-6, seed=0), name="logits")(
+        keras.layers.Flatten()(image)
+    )
+    model = keras.Model(image, keras.layers.Activation("softmax")(x))
+    values = np.random.default_rng(0).normal(0, 1, (8, 2, 2, 3)).astype(np.float32)
+    benchmark_module.settle(model, values)
+    logits = values.reshape(8, 12) @ np.asarray(model.get_layer("logits").kernel)
+    assert logits.std() == pytest.approx(2.0, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("signal_fcn", "tflite"),
+        ("signal_fcn", "onnx"),
+        ("signal_fcn", "openvino"),
+        ("voxnet", "onnx"),
+        ("voxnet", "openvino"),
+    ],
+)
+def test_signals_and_volumes_convert(benchmark_module: Any, name: str, format: str) -> None:
+    import edgecv
+
+    bare = importlib.import_module("_bare")
+    model = edgecv.create_model(name)
+    values = np.random.default_rng(0).normal(0, 1, (1, *model.input_shape[1:])).astype(np.float32)
+    assert bare.difference(model, format, values) <= 1e-5
 
 
 @pytest.mark.slow

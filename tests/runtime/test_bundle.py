@@ -355,3 +355,162 @@ def test_a_bundle_may_be_replaced_while_it_is_open(tiny: Any, tmp_path: Path) ->
     write_bundle(path, tiny.manifest("onnx"), {"model.onnx": b"other"})
     assert len(model(tiny.image(0))) == 4
     model.close()
+
+
+# -- members that would do harm if they were unpacked --------------------------------------------------------------
+
+
+def entry_of(name: str, **attributes: Any) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)
+    for key, value in attributes.items():
+        setattr(entry, key, value)
+    return entry
+
+
+def with_entry(bundle: Path, to: Path, entry: zipfile.ZipInfo, content: bytes) -> Path:
+    """The bundle with one member more, which its manifest names."""
+    members = members_of(bundle)
+    manifest = json.loads(members["manifest.json"])
+    manifest["members"][entry.filename] = hashlib.sha256(content).hexdigest()
+    with zipfile.ZipFile(to, "w") as archive:
+        for name, body in {**members, "manifest.json": json.dumps(manifest).encode()}.items():
+            archive.writestr(name, body)
+        archive.writestr(entry, content, compress_type=entry.compress_type)
+    return to
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.so", "/etc/passwd", "a/../../evil", "..\\evil", "C:evil", "a//b", "a\nb", "./a", "-rf", "x" * 201]
+)
+def test_path_traversal(bundle: Path, tmp_path: Path, name: str, one_line: Any) -> None:
+    path = with_entry(bundle, tmp_path / "a.edgecv", entry_of(name), b"x")
+    with pytest.raises(BundleError, match="has a name that could lead out of a folder; a bundle's names are") as caught:
+        Bundle(path)
+    assert repr(name)[:80] in one_line(caught)
+
+
+def test_names_in_the_manifest_alone(bundle: Path, tmp_path: Path) -> None:
+    path = with_manifest(bundle, tmp_path / "a.edgecv", lambda m: m["members"].update({"../x": "0"}))
+    with pytest.raises(BundleError, match="the manifest names a member '../x', which no bundle may have"):
+        Bundle(path)
+    for name in ("manifest.json", "signature.json"):
+        path = with_manifest(bundle, tmp_path / "a.edgecv", lambda m, name=name: m["members"].update({name: "0"}))
+        with pytest.raises(BundleError, match=f"the manifest gives a digest for {name}, which cannot have one"):
+            Bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [(0o120777, "a symbolic link"), (0o040755, "no plain file"), (0o010644, "no plain file"), (0o020666, "no plain")],
+)
+def test_symlink_and_other_kinds_of_members(bundle: Path, tmp_path: Path, kind: int, message: str) -> None:
+    entry = entry_of("link", external_attr=kind << 16, create_system=3)
+    with pytest.raises(BundleError, match=f"member 'link' is {message}.*; a bundle holds plain files only"):
+        Bundle(with_entry(bundle, tmp_path / "a.edgecv", entry, b"/etc/passwd"))
+
+
+def test_folders_of_members_are_fine(bundle: Path, tmp_path: Path) -> None:
+    path = with_entry(bundle, tmp_path / "a.edgecv", entry_of("micro/model_data.cc"), b"x")
+    assert Bundle(path).member("micro/model_data.cc") == b"x"
+
+
+def test_zip_bomb(bundle: Path, tmp_path: Path) -> None:
+    bomb = entry_of("bomb.bin", compress_type=zipfile.ZIP_DEFLATED)
+    path = with_entry(bundle, tmp_path / "a.edgecv", bomb, bytes(10**7))
+    assert path.stat().st_size < 10**5
+    with pytest.raises(BundleError, match=r"it would unpack to 10,000,000 bytes: a zip bomb\?"):
+        Bundle(path)
+
+
+def test_bomb_in_the_parity_contract(bundle: Path, tmp_path: Path) -> None:
+    """The contract is compressed, alone of all members: what it claims is looked at first."""
+    import numpy as np
+
+    from edgecv_runtime.golden import Golden
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image_0.npy", bytes(2**20))
+    content = bytearray(buffer.getvalue())
+    place = directory_of(content) + 24
+    content[place : place + 4] = (2**29 + 1).to_bytes(4, "little")
+    with pytest.raises(BundleError, match=r"its arrays claim 536,870,913 bytes, at most 536,870,912 are read"):
+        Golden.from_bytes(bytes(content), origin="it")
+    array = io.BytesIO()
+    np.lib.format.write_array_header_1_0(array, {"descr": "<f8", "fortran_order": False, "shape": (2**40,)})
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image_0.npy", array.getvalue())
+    with pytest.raises(BundleError, match=r"image_0.npy claims shape \(1099511627776,\) and has 128 bytes"):
+        Golden.from_bytes(buffer.getvalue(), origin="it")
+
+
+# -- sizes and places that are not so ------------------------------------------------------------------------------
+
+
+def patched(bundle: Path, to: Path, place: int, value: int, width: int = 4) -> Path:
+    content = bytearray(bundle.read_bytes())
+    content[place : place + width] = value.to_bytes(width, "little")
+    to.write_bytes(content)
+    return to
+
+
+def directory_of(content: bytes) -> int:
+    """Where the directory begins, as the end record says, which is the last 22 bytes."""
+    return int.from_bytes(content[-6:-2], "little")
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 100, 10**6, 2**32 - 2])
+def test_lying_size(bundle: Path, tmp_path: Path, claimed: int, one_line: Any) -> None:
+    """The manifest's sizes in the directory, in its own header, or in both (APPNOTE.TXT 4.3.7 and 4.3.12)."""
+    directory = directory_of(bundle.read_bytes())
+    for places in ((directory + 20, directory + 24), (18, 22), (22,), (directory + 24,)):
+        path = bundle
+        for place in places:
+            path = patched(path, tmp_path / "a.edgecv", place, claimed)
+        with pytest.raises(BundleError, match="claims? [\\d,]+ bytes") as caught:
+            Bundle(path)
+        assert one_line(caught)
+    everywhere = bundle
+    for place in (directory + 20, directory + 24, 18, 22):
+        everywhere = patched(everywhere, tmp_path / "a.edgecv", place, claimed)
+    with pytest.raises(BundleError, match="claims? [\\d,]+ bytes|should begin at byte"):
+        Bundle(everywhere)
+
+
+def test_lying_shape(bundle: Path, tmp_path: Path) -> None:
+    """The manifest's picture size is held against the model's own before anything is allocated for it."""
+    path = with_manifest(bundle, tmp_path / "a.edgecv", lambda m: m["inputs"][0].update(shape=[1, 10**6, 10**6, 3]))
+    with pytest.raises(BundleError, match=r"uint8 \[1, 1000000, 1000000, 3\] in the manifest but uint8 \[1, 6, 8, 3\]"):
+        ert.load(path)
+    path = with_manifest(bundle, tmp_path / "a.edgecv", lambda m: m["outputs"][0].update(shape=[1] * 33))
+    with pytest.raises(BundleError, match="shape must have at most 32 dimensions; received 33"):
+        Bundle(path)
+
+
+def test_nothing_stands_between_members_or_behind_them(bundle: Path, tmp_path: Path) -> None:
+    content, path = bundle.read_bytes(), tmp_path / "a.edgecv"
+    directory, end = directory_of(content), len(content) - 22
+    hidden = content[:directory] + b"hidden" + content[directory:]
+    moved = int.from_bytes(content[end + 16 : end + 20], "little") + 6
+    path.write_bytes(hidden[: end + 6 + 16] + moved.to_bytes(4, "little") + hidden[end + 6 + 20 :])
+    with pytest.raises(BundleError, match="its members end at byte .*, and the directory begins at"):
+        Bundle(path)
+    path.write_bytes(content + b"x")
+    with pytest.raises(BundleError, match="it does not end as a bundle does"):
+        Bundle(path)
+    path.write_bytes(content[:-2] + b"\x05\x00" + b"hello")
+    with pytest.raises(BundleError, match="it does not end as a bundle does"):
+        Bundle(path)
+
+
+def test_many_members_are_refused_before_the_directory_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.edgecv").write_bytes(zip_of([(f"m{index}", b"") for index in range(257)]))
+    with pytest.raises(BundleError, match=r"at most 256 members, named in 262,144 bytes; this one claims 257 in"):
+        Bundle(tmp_path / "a.edgecv")
+
+
+def test_what_would_not_be_read_is_not_written(tiny: Any, tmp_path: Path) -> None:
+    for members, message in (({"../x": b""}, "received '../x'"), ({f"m{i}": b"" for i in range(256)}, "received 257")):
+        with pytest.raises(InputError, match=message):
+            write_bundle(tmp_path / "a.edgecv", tiny.manifest("onnx"), members)

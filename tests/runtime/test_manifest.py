@@ -256,3 +256,23 @@ def test_random_bytes_in_the_text_give_an_edgecv_error_or_a_manifest() -> None:
             Manifest.from_json(bytes(changed), origin="test")
         except EdgecvError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("release", [1, 2**53])
+def test_release(tiny: Any, release: int) -> None:
+    """An optional field: what does not know it reads the rest, and what has none writes none."""
+    manifest = tiny.manifest("onnx", release=release)
+    document = json.loads(manifest.to_json())
+    assert document["release"] == release and document["format_version"] == 1
+    assert Manifest.from_json(manifest.to_json(), origin="it") == manifest
+    assert "release" not in json.loads(tiny.manifest("onnx").to_json())
+    assert (
+        manifest.embedded() == tiny.manifest("onnx") and manifest.fingerprint() == tiny.manifest("onnx").fingerprint()
+    )
+
+
+@pytest.mark.parametrize("release", [0, -1, 2**53 + 1, 1.0, True, "1", [1]])
+def test_releases_that_are_none(tiny: Any, release: Any) -> None:
+    document = {**json.loads(tiny.manifest("onnx").to_json()), "release": release}
+    with pytest.raises(BundleError, match="release must be"):
+        Manifest.from_json(json.dumps(document), origin="it")

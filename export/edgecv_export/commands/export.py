@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from edgecv.commands.options import add_model_options, collect_model_options, refuse_model_options
 from edgecv.models.registry import Preprocessing
 from edgecv_export.commands.labels import read_labels
 from edgecv_export.commands.preprocessing import (
     add_preprocessing_options,
-    color_of,
-    normalization_of,
+    preprocessing_of,
     refuse_preprocessing_options,
-    resize_of,
 )
 from edgecv_export.figure import figure
 from edgecv_runtime.cli.command import Command, add_json_option
@@ -35,12 +33,18 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a name from `edgecv models`, a model.keras or .h5 that holds a whole model, or a float model.onnx",
     )
-    parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv", help="with --all-targets: a folder")
     parser.add_argument("--task", metavar="T", help="of a model from elsewhere: classification (default) or embedding")
     parser.add_argument("--weights", metavar="FILE|NAME", help="a weight file, imagenet, or a name the model ships")
     parser.add_argument(
         "--target", metavar="ID", help="a device of `edgecv targets`, which then decides format and precision"
     )
+    parser.add_argument(
+        "--all-targets",
+        action="store_true",
+        help="a bundle for every device of `edgecv targets`, a table and a page (several models: edgecv matrix)",
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes for --all-targets (default: 1)")
     parser.add_argument(
         "--format", metavar="F", help="tflite, onnx or openvino (default: what suits the target, else tflite)"
     )
@@ -89,6 +93,10 @@ def _run(options: argparse.Namespace) -> int:
     from edgecv_export.target_plan import choose_plan
     from edgecv_runtime.bundle import check_output_path
 
+    if options.all_targets:
+        return _export_everywhere(options)
+    if options.jobs is not None:
+        raise InputError(f"--jobs is for --all-targets; received --jobs {options.jobs} alone")
     # What can be refused is refused before TensorFlow is imported.
     onnx = Path(options.model).suffix.lower() == ".onnx"
     plan, device = choose_plan(
@@ -138,6 +146,18 @@ def _run(options: argparse.Namespace) -> int:
             say(line)
         say(f"wrote {exported.path}")
     return 0
+
+
+def _export_everywhere(options: argparse.Namespace) -> int:
+    """``--all-targets``: every device decides format and precision for itself."""
+    from edgecv_export.commands.matrix import Settings, make_matrix, network_of
+
+    names = ("target", "format", "precision", "max_drop", "train", "float_layers", "report")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
+    if given:
+        raise InputError(f"with --all-targets each device decides: leave out {', '.join(given)}")
+    settings = Settings(options.output, options.calibrate, options.eval, options.labels, jobs=options.jobs or 1)
+    return make_matrix([network_of(options, options.model)], settings, json=options.json)
 
 
 def _model(options: argparse.Namespace) -> tuple[Any, Preprocessing | None]:
@@ -193,7 +213,7 @@ def _saved(options: argparse.Namespace) -> tuple[Any, Preprocessing | None]:
     if options.weights is not None:
         raise InputError(f"{options.model} holds its own weights; received --weights {options.weights}")
     refuse_model_options(options, options.model)
-    preprocessing = _preprocessing(options)
+    preprocessing = preprocessing_of(options)
     if preprocessing is None:
         raise InputError(
             f"what {Path(options.model).name} expects of a pixel must be given: --mean and --std (0 and 1 for none)"
@@ -211,18 +231,7 @@ def _foreign(options: argparse.Namespace) -> tuple[Path, Preprocessing | None]:
     refuse_model_options(options, options.model)
     if options.weights is not None:
         raise InputError(f"{options.model} holds its own weights; received --weights {options.weights}")
-    return Path(options.model), _preprocessing(options)
-
-
-def _preprocessing(options: argparse.Namespace) -> Preprocessing | None:
-    normalization = normalization_of(options)
-    if normalization is None:
-        return None
-    given = color_of(options)
-    if given not in ("RGB", "GRAY"):
-        raise InputError(f"--color must be RGB or GRAY for a model that is converted; received {given!r}")
-    color: Literal["RGB", "GRAY"] = "GRAY" if given == "GRAY" else "RGB"
-    return Preprocessing(normalization.mean, normalization.std, color, resize_of(options))
+    return Path(options.model), preprocessing_of(options)
 
 
 def summary(report: dict[str, Any], precision: str) -> list[str]:

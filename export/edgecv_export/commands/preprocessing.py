@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Literal
 
+from edgecv.models.registry import Preprocessing
 from edgecv_runtime.errors import InputError
 from edgecv_runtime.manifest import Normalization, Resize
 
@@ -68,3 +70,21 @@ def normalization_of(options: argparse.Namespace) -> Normalization | None:
             f"--mean and --std take one value or {channels}; received {len(values[0])} and {len(values[1])}"
         )
     return Normalization(*values)
+
+
+def preprocessing_of(options: argparse.Namespace) -> Preprocessing | None:
+    """What was given for a model that is converted; None where no mean and std are.
+
+    Raises
+    ------
+    InputError
+        As `normalization_of`, or a colour order that no source takes.
+    """
+    normalization = normalization_of(options)
+    if normalization is None:
+        return None
+    given = color_of(options)
+    if given not in ("RGB", "GRAY"):
+        raise InputError(f"--color must be RGB or GRAY for a model that is converted; received {given!r}")
+    color: Literal["RGB", "GRAY"] = "GRAY" if given == "GRAY" else "RGB"
+    return Preprocessing(normalization.mean, normalization.std, color, resize_of(options))

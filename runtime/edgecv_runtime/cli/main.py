@@ -33,6 +33,8 @@ _HOST_COMMANDS = {
     "targets": "edgecv",
     "compatibility": "edgecv-export",
     "compile": "edgecv-export",
+    "matrix": "edgecv-export",
+    "deploy": "edgecv-export",
 }
 
 
@@ -128,10 +130,11 @@ def _commands(points: dict[str, importlib.metadata.EntryPoint], word: str | None
     Where one of them is asked for, only that one is loaded: the others cost time, and one of them that is broken
     must not keep this one from running.
     """
-    from edgecv_runtime.cli import bench, compare, doctor, evaluate, gallery, info, run, verify
+    from edgecv_runtime.cli import bench, compare, doctor, evaluate, gallery, info, run, service, sign, update, verify
 
     own = (
         info.INFO, verify.VERIFY, evaluate.EVAL, compare.COMPARE, bench.BENCH, run.RUN, gallery.GALLERY, doctor.DOCTOR,
+        service.SERVICE, sign.SIGN, update.UPDATE,
     )  # fmt: skip
     commands = {command.name: command for command in own}
     known = {*commands, *points}

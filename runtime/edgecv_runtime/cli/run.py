@@ -1,21 +1,32 @@
-"""``edgecv run BUNDLE --source S``: results for an image, a folder or a video."""
+"""``edgecv run BUNDLE --source S``: results for pictures, a video or a camera; `live` has what needs more."""
 
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecv_runtime.cli.command import Command, add_backend_options, backend_options
 from edgecv_runtime.cli.gallery_options import add_gallery_options
 from edgecv_runtime.cli.gallery_options import opened as open_gallery
+from edgecv_runtime.cli.live import add_live_options, is_live, run_live, terminated_as_interrupted
 from edgecv_runtime.cli.output import remark, say, say_json
+
+if TYPE_CHECKING:
+    from edgecv_runtime.pipeline.outcome import CameraReport
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE")
-    parser.add_argument("--source", required=True, metavar="S", help="an image, a folder of images or a video file")
+    parser.add_argument(
+        "--source",
+        required=True,
+        action="append",
+        metavar="S",
+        help="an image, a folder, a video, a camera (0, csi://0) or a server (rtsp://, http://); NAME=S names it",
+    )
     parser.add_argument(
         "--top", type=int, metavar="K", help="classes to show (default: 5), or detections or faces (default: all)"
     )
@@ -24,6 +35,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="DIR", help="write every picture with its result drawn in as DIR/NAME.png")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, one line a frame")
     add_backend_options(parser)
+    add_live_options(parser)
     faces = parser.add_argument_group("people", "BUNDLE detects faces, and a gallery says whose they are")
     faces.add_argument("--gallery", metavar="GALLERY", help="a file, or the URL of a server")
     faces.add_argument("--embedder", metavar="E", help="the bundle that the gallery was made with")
@@ -60,12 +72,16 @@ def _run(options: argparse.Namespace) -> int:
     if options.gallery is None and without:
         raise InputError(f"--{without[0].replace('_', '-')} goes with --gallery, which names the people")
     with ExitStack() as opened:
+        opened.enter_context(terminated_as_interrupted())
         model = opened.enter_context(load(options.bundle, **backend_options(options)))
         if options.score is not None:
             if model.task != "detection":
                 raise InputError(f"--score is for detections; {options.bundle} is a {model.task} bundle")
             model.configure(score_threshold=options.score)
-        frames = opened.enter_context(open_stream(options.source))
+        if is_live(options):
+            return run_live(model, options)
+        frames = opened.enter_context(open_stream(options.source[0]))
+        report = opened.enter_context(_watched(frames))
         answer = model if options.gallery is None else _recognizer(model, options, opened)
         top = options.top or (5 if model.task == "classification" else None)
         if not options.json:
@@ -81,7 +97,24 @@ def _run(options: argparse.Namespace) -> int:
                 say_json(line | result.to_dict(), indent=None)
             else:
                 say(f"{name}: {result.summary}")
+            report.frames_out += 1
     return 0
+
+
+@contextmanager
+def _watched(frames: Any) -> Iterator[CameraReport]:
+    """Signs of life for systemd, where it waits for them, as long as results are counted."""
+    from edgecv_runtime.pipeline.outcome import CameraReport
+    from edgecv_runtime.systemd.notify import Watchdog
+
+    report = CameraReport("0", frames.name, "running")
+
+    def reports() -> list[CameraReport]:
+        report.state = getattr(frames, "state", report.state)
+        return [report]
+
+    with Watchdog(reports):
+        yield report
 
 
 def _recognizer(detector: Any, options: argparse.Namespace, opened: ExitStack) -> Any:
@@ -96,7 +129,7 @@ def _recognizer(detector: Any, options: argparse.Namespace, opened: ExitStack) -
     embedder = opened.enter_context(load_second(options.embedder, **backend_options(options)))
     pipeline = FacePipeline(detector, embedder, options.quality or "standard", options.alignment or "auto")
     gallery = opened.enter_context(open_gallery(options, read_only=True, fingerprint=pipeline.fingerprint))
-    return FaceRecognizer(pipeline, gallery, options.threshold, _voting(options.source, options.window))
+    return FaceRecognizer(pipeline, gallery, options.threshold, _voting(options.source[0], options.window))
 
 
 def _voting(source: str, window: int | None) -> Any:
@@ -125,4 +158,4 @@ def _save(folder: Path, frame: Any, result: Any) -> None:
     write_picture(path, draw(frame.image, result))
 
 
-RUN = Command("run", "run a bundle on an image, a folder or a video", _configure, _run)
+RUN = Command("run", "run a bundle on pictures, videos and cameras", _configure, _run)

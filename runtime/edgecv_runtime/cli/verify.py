@@ -10,6 +10,11 @@ from edgecv_runtime.cli.output import say, say_json
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE")
+    parser.add_argument(
+        "--key",
+        metavar="PUB",
+        help="public keys, one of which must have signed it (default: EDGECV_PUBLIC_KEY, then /etc/edgecv/public.key)",
+    )
     add_backend_options(parser)
     add_json_option(parser)
 
@@ -17,7 +22,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from edgecv_runtime.parity import verify
 
-    verification = verify(options.bundle, **backend_options(options))
+    verification = verify(options.bundle, public_key=options.key, **backend_options(options))
     if options.json:
         say_json(verification.to_dict())
     else:

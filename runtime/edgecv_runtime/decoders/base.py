@@ -90,7 +90,7 @@ def decoder_class(name: str) -> type[Decoder]:
         There is none.
     """
     if name not in _DECODERS:
-        raise BundleError(f"decoder must be one of {', '.join(sorted(_DECODERS))}; the manifest says {name!r}")
+        raise BundleError(f"decoder must be one of {', '.join(sorted(_DECODERS))}; the manifest says {name!r:.80}")
     module, _, attribute = _DECODERS[name].partition(":")
     found: type[Decoder] = getattr(importlib.import_module(module), attribute)
     return found

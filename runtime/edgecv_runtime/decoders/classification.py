@@ -35,7 +35,7 @@ class ClassificationDecoder(Decoder):
         if unknown or self.activation not in _ACTIVATIONS:
             raise BundleError(
                 f"decoder 'classification' takes activation = {' | '.join(_ACTIVATIONS)}; "
-                f"the manifest says {self.parameters}"
+                f"the manifest says {self.parameters!r:.80}"
             )
         if len(manifest.outputs) != 1:
             raise BundleError(

@@ -42,7 +42,7 @@ class HeatmapPoseDecoder(Decoder):
             raise BundleError(f"there must be one label per keypoint: {points} keypoints, {len(self.labels)} labels")
         self._skeleton = tuple((a, b) for a, b in self.values["skeleton"] or ())
         if points is not None and any(max(pair) >= points for pair in self._skeleton):
-            raise BundleError(f"skeleton must join keypoints 0..{points - 1}; the manifest says {self._skeleton}")
+            raise BundleError(f"skeleton must join keypoints 0..{points - 1}; the manifest says {self._skeleton!r:.80}")
         self.height, self.width = manifest.inputs[0].size
 
     def decode(self, outputs: Outputs, geometry: Geometry) -> Pose:

@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -190,8 +191,9 @@ class Pipeline:
         for replica, worker in zip(self._replicas[1:], self._workers[1:], strict=True):
             if not worker.is_alive():
                 replica.close()
-        for sink in self._sinks:
-            sink.close()
+        with ExitStack() as sinks:  # each of them, though one may fail
+            for sink in self._sinks:
+                sinks.callback(sink.close)
 
     def __enter__(self) -> Pipeline:
         return self

@@ -41,7 +41,8 @@ class Watched(Protocol):
 class Preview:
     """Serve one page with the live picture, the results, charts and sliders; ``/metrics`` and ``/healthz``.
 
-    It is a sink: give it to the pipeline, then the pipeline to `attach`.
+    It is a sink: give it to the pipeline, then the pipeline to `attach`. It speaks plain HTTP: a token that crosses a
+    network which is not one's own belongs into an SSH tunnel or behind a proxy that speaks TLS.
 
     Parameters
     ----------

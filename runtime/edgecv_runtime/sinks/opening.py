@@ -16,6 +16,11 @@ from edgecv_runtime.streams.uri import redacted
 _LINES = (".jsonl", ".ndjson")
 
 
+def is_folder(name: str) -> bool:
+    """Whether a sink's name stands for a folder of pictures: by the slash at its end, or because there is one."""
+    return name.endswith("/") or Path(name).is_dir()
+
+
 def open_sink(name: str, *, keep: int | None = None, cameras: int = 1) -> Any:
     """Open a sink by name.
 
@@ -39,7 +44,7 @@ def open_sink(name: str, *, keep: int | None = None, cameras: int = 1) -> Any:
         There is no such kind of sink, or it cannot be opened.
     """
     suffix = Path(name).suffix.lower()
-    folder = name.endswith("/") or Path(name).is_dir()
+    folder = is_folder(name)
     if keep is not None and not folder:
         raise InputError(f"--keep is for a folder of pictures, such as pictures/; received {redacted(name)}")
     if name.startswith(("mqtt://", "mqtts://")):

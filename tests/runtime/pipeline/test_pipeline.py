@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import edgecv_runtime as ert
-from edgecv_runtime.errors import BackendError, InputError, MissingFileError
+from edgecv_runtime.errors import BackendError, InputError, MissingFileError, OutputError
 from edgecv_runtime.pipeline import Governor, Level, Outcome, Pipeline
 from edgecv_runtime.pipeline.governor import Strain
 from edgecv_runtime.pipeline.outcome import BUCKETS, Histogram
@@ -122,6 +122,18 @@ def test_sinks_get_everything_and_are_closed() -> None:
         assert outcomes.run() == 30
     outcomes.close()
     assert keeper.seen == list(range(30)) and keeper.closed == 1
+
+
+def test_every_sink_is_closed_though_one_fails() -> None:
+    class Full(Keeper):
+        def close(self) -> None:
+            raise OutputError("the disk is full")
+
+    keeper = Keeper()
+    pipeline = Pipeline(Slow(), "test://bars?size=64x48&fps=0&frames=3", sinks=[keeper, Full()])
+    with pytest.raises(OutputError, match="the disk is full"):
+        pipeline.close()
+    assert keeper.closed == 1
 
 
 def test_tracking_numbers_each_camera_s_own_objects() -> None:

@@ -194,7 +194,7 @@ class Browser:
         command = [
             program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
-            "--force-color-profile=srgb", "--window-size=1280,800", f"--user-data-dir={profile}",
+            "--force-color-profile=srgb", "--window-size=1280,860", f"--user-data-dir={profile}",
             "--remote-debugging-pipe", "about:blank",
         ]  # fmt: skip
         self._process = subprocess.Popen(

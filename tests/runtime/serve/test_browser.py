@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,6 +66,11 @@ def test_the_live_page(browser: Any, serving: Any, running: Any, scene: Any, tmp
     assert browser.evaluate(cells)[:2] == ["door", "running"]
     scene.camera_reports[0].state, scene.camera_reports[0].reason = "reconnecting", "it gives no more frames"
     browser.wait_for("document.getElementById('notice').textContent.startsWith('door is reconnecting: it gives no')")
+    # Of a camera that has given nothing yet no picture is shown, least of all another one's.
+    scene.camera_reports.append(type(scene)(names=("yard",)).camera_reports[0])
+    browser.wait_for("Boolean(document.querySelector('button[data-camera=yard]'))")
+    browser.evaluate("document.querySelector('button[data-camera=yard]').click()")
+    browser.wait_for("document.getElementById('picture').hidden && document.getElementById('link').className === 'up'")
     # Nothing was asked of anybody else, and nothing went wrong.
     assert {urlsplit(url).netloc for url in browser.requests} == {urlsplit(preview.url).netloc}
     assert browser.errors == []
@@ -98,3 +105,46 @@ def test_it_comes_back_after_the_device_did(browser: Any, serving: Any, running:
     browser.wait_for(f"Number(document.body.dataset.frame) > {frame}")
     browser.wait_for("document.getElementById('link').textContent === 'live'")
     assert again.viewers == 2
+
+
+def test_the_command_and_its_page(browser: Any, object_bundle: Any, tmp_path: Path) -> None:
+    """`edgecv run --serve` as people start it: two cameras, of which one is lost now and then."""
+    # cx, cy, w, h of an input of 8×6, objectness, and a score for each class.
+    rows = np.float32(
+        [
+            [
+                [2.2, 3, 2, 4, 1, 0.91, 0],
+                [5.5, 3.4, 2, 3, 1, 0, 0.74],
+                [4, 1.5, 1, 1, 1, 0.42, 0],
+                [7, 5, 1, 1, 1, 0, 0.3],
+            ]
+        ]
+    )
+    bundle = object_bundle("yolov5", rows, labels=("person", "bicycle"))
+    program = "import sys; from edgecv_runtime.cli import main; sys.exit(main())"
+    command = [
+        sys.executable, "-c", program, "run", str(bundle), "--serve", "127.0.0.1:0",
+        "--source", "door=test://bars?size=1280x720&fps=12", "--source", "yard=test://bars?size=640x480&fps=5&lose=20",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().strip()
+        try:
+            browser.open(url)
+            browser.wait_for("Number(document.body.dataset.frame) > 10")
+            assert browser.evaluate("document.body.dataset.objects") == "4"
+            first = browser.evaluate(THUMBNAIL)
+            browser.wait_for("Number(document.body.dataset.frame) > 120", 120)
+            assert browser.evaluate(THUMBNAIL) != first
+            (tmp_path / "live_page.png").write_bytes(browser.screenshot())
+            browser.evaluate(
+                "(() => { const slider = document.querySelector('input[name=score_threshold]'); slider.value = 0.5;"
+                " slider.dispatchEvent(new Event('input')); })()"
+            )
+            browser.wait_for("document.body.dataset.objects === '2'")
+            browser.evaluate("document.querySelector('button[data-camera=yard]').click()")
+            browser.wait_for("document.getElementById('picture').naturalWidth === 640")
+            assert browser.errors == []
+            assert {urlsplit(one).netloc for one in browser.requests} == {urlsplit(url).netloc}
+        finally:
+            process.kill()

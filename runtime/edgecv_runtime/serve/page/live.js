@@ -12,7 +12,10 @@ function watch(name) {
   camera = name;
   stages.clear();
   age.clear();
+  latest = 0;
   $("summary").textContent = "";
+  $("picture").hidden = true; // until there is one of this camera
+  $("picture").removeAttribute("src");
   if (events) events.close();
   const query = name === null ? "" : `camera=${encodeURIComponent(name)}`;
   events = new EventSource(`/events?${query}`);
@@ -42,6 +45,8 @@ function showLink(up) {
 
 function showOutcome(outcome) {
   latest = Date.now();
+  showLink(true);
+  $("picture").hidden = false;
   stages.add(outcome.ms);
   age.add({ age: outcome.age_ms });
   const scores = outcome.result.scores;
@@ -57,17 +62,19 @@ function showState(state) {
   $("machine").textContent = `${(state.memory / 2 ** 20).toFixed(0)} MiB${heat}`;
   const shown = state.cameras.find((one) => one.name === camera) || state.cameras[0];
   if (!shown) return;
+  const quiet = (Date.now() - latest) / 1000;
   camera = shown.name; // the first, where none was asked for
   showCameras(state.cameras);
   if (shown.state !== "running" && shown.state !== "ended") {
     notify(`${shown.name} is ${shown.state}${shown.reason ? `: ${shown.reason}` : ""}. Last frame ${shown.frame_age.toFixed(0)} s ago.`);
   } else if (shown.state === "ended") {
     notify(`${shown.name} has ended.`);
-  } else if (latest && Date.now() - latest > 3000) {
-    notify(`No result for ${((Date.now() - latest) / 1000).toFixed(0)} s.`);
+  } else if (latest && quiet > 12) { // a motion gate lets one through every 10 s
+    notify(`No result for ${quiet.toFixed(0)} s.`);
   } else {
     notify("");
   }
+  if (latest && quiet > 2) $("link").textContent = `live, last result ${quiet.toFixed(0)} s ago`;
 }
 
 function notify(text) {

@@ -1,0 +1,222 @@
+"""The two steps of a matrix, each a function of plain data that runs in any process: convert, and finish for a device.
+
+Devices that take the same format in the same precision share one conversion, which is where the time goes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgecv_export.compatibility import check
+from edgecv_export.figure import figure
+from edgecv_export.fit import fit
+from edgecv_export.matrix.network import Network
+from edgecv_export.matrix.row import COMPILED, FAILED, PREPARED, READY, REFUSED, Row
+from edgecv_export.metadata import embed
+from edgecv_export.quantize.recipe import Recipe
+from edgecv_export.target_plan import TargetPlan, plan_for
+from edgecv_export.tflite_graph import Graph, read_graph
+from edgecv_runtime.bundle import REPORT_MEMBER, Bundle, write_bundle
+from edgecv_runtime.errors import EdgecvError
+from edgecv_targets import Target, load_target
+
+_REASON = 300  # characters of a tool's own words
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A model in one format and precision.
+
+    Attributes
+    ----------
+    network : Network
+    format, precision : str
+    path : Path
+        Where the portable bundle goes.
+    calibration, evaluation : optional
+        As `edgecv_export.exporter.export` takes them.
+    labels : tuple of str or None
+    recipe : Recipe or None
+        Of integer precisions.
+    """
+
+    network: Network
+    format: str
+    precision: str
+    path: Path
+    calibration: Any = None
+    evaluation: str | None = None
+    labels: tuple[str, ...] | None = None
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """How a conversion ended: ``status`` is ready, refused or failed, and `note` says why."""
+
+    status: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """A portable bundle, and the device it is to be made ready for.
+
+    Attributes
+    ----------
+    row : Row
+        What is known so far.
+    portable : Path
+    output : Path
+    estimate_from : Path or None
+        Bundle of the same model in TFLite and the same precision, whose graph stands in where `portable` is in another
+        format.
+    """
+
+    row: Row
+    portable: Path
+    output: Path
+    estimate_from: Path | None
+
+
+def convert(job: Conversion) -> Converted:
+    """Convert and prove a model; what goes wrong is an answer."""
+    from edgecv_export.exporter import export
+
+    try:
+        model = job.network.build()
+        export(
+            model,
+            job.path,
+            format=job.format,
+            precision=job.precision,
+            calibration=job.calibration,
+            evaluation=job.evaluation,
+            labels=job.labels,
+            recipe=job.recipe,
+            preprocessing=job.network.preprocessing,
+            task=job.network.task,
+            name=job.network.name,
+        )
+    except EdgecvError as error:
+        return Converted(REFUSED, str(error))
+    except Exception as error:  # noqa: BLE001  a converter's own trouble is a row, and the others go on
+        return Converted(FAILED, _words(error))
+    return Converted(READY)
+
+
+def finish(job: Finish) -> Row:
+    """Make a portable bundle ready for a device, and say what is known of it there; what goes wrong is an answer."""
+    try:
+        return _finish(job)
+    except EdgecvError as error:
+        return replace(job.row, status=REFUSED, note=str(error))
+    except Exception as error:  # noqa: BLE001  a compiler's own trouble is a row, and the others go on
+        return replace(job.row, status=FAILED, note=_words(error))
+
+
+def _finish(job: Finish) -> Row:
+    target = load_target(job.row.target)
+    portable = Bundle(job.portable)
+    manifest = portable.manifest
+    plan = plan_for(
+        target,
+        calibrated=True,
+        convertible=(manifest.format,),
+        format=manifest.format,
+        precision=manifest.precision,
+    )
+    report = {**portable.report(), "target": plan.to_dict()}
+    manifest = replace(manifest, target=target.id)
+    artefact = embed(portable.artefact(), manifest)  # `verify` compares both
+    row = replace(_measured(job.row, report), size=artefact.size)
+    own = manifest.format == "tflite"
+    source = job.portable if own else job.estimate_from
+    if source is not None:
+        row = _estimated(row, target, read_graph(Bundle(source).artefact().model), own)
+    members = {name: content for name in manifest.members if (content := portable.member(name)) is not None}
+    members |= artefact.members() | {REPORT_MEMBER: json.dumps(report, indent=2).encode()}
+    write_bundle(job.output, manifest, members)
+    if plan.compiles:
+        from edgecv_export.compilers.bundle import compile_bundle
+
+        compile_bundle(job.output, target, job.output)
+        row = _compiled(row, Bundle(job.output).report()["device"].get("compiler"))
+    else:
+        row = _uncompiled(row, plan)
+    return replace(row, bundle=str(Path(job.output.parent.name) / job.output.name))
+
+
+def _measured(row: Row, report: dict[str, Any]) -> Row:
+    accuracy = report.get("accuracy")
+    if accuracy is None:
+        return row
+    after = accuracy["artefact"]
+    shown = figure(after)
+    return replace(
+        row,
+        metric=shown.name,
+        accuracy=after[shown.key],
+        float_accuracy=accuracy["float"][shown.key],
+        images=int(after["n"]),
+    )
+
+
+def _estimated(row: Row, target: Target, graph: Graph, own: bool) -> Row:
+    """Memory and time, and from the artefact's own graph the placement."""
+    found, needs = check(graph, target), fit(graph, target)
+    row = replace(
+        row,
+        memory_bytes=needs.memory_bytes,
+        memory_there=needs.memory_there,
+        storage_bytes=needs.storage_bytes,
+        storage_there=needs.storage_there,
+        fits=needs.fits,
+        note=found.note,
+    )
+    # Without an operator table nobody knows what the accelerator takes: the CPU's time would mislead.
+    if found.time is not None and (target.accelerator is None or found.table is not None):
+        row = replace(
+            row,
+            milliseconds=1e3 * found.time.seconds,
+            at_least=found.time.lower_bound,
+            basis=found.time.basis + ("" if own else ", from the TFLite graph"),
+        )
+    if own and found.table is not None:
+        row = replace(row, on_accelerator=found.accelerated, fallback_macs=found.fallback_macs)
+    if found.unsupported:
+        kinds = ", ".join(sorted({operator.kind for operator in found.unsupported}))
+        row = replace(row, note=f"{target.name} cannot run {kinds}")
+    return row
+
+
+def _compiled(row: Row, said: dict[str, Any] | None) -> Row:
+    """With what a compiler said; it knows the file's size, and Vela the time, better than any estimate."""
+    if said is None:
+        return replace(row, status=READY)
+    if said.get("compiled") is False:
+        return replace(row, status=PREPARED, note=str(said.get("note", "")))
+    row = replace(row, status=COMPILED, size=said.get("size", row.size))
+    if said.get("tool") == "vela":
+        row = replace(
+            row,
+            on_accelerator=float(said["npu_share"]),
+            milliseconds=float(said["milliseconds"]),
+            at_least=False,
+            basis="Vela's own estimate at the system configuration's clock",
+        )
+    return row
+
+
+def _uncompiled(row: Row, plan: TargetPlan) -> Row:
+    if plan.compile_with is None:
+        return replace(row, status=READY)
+    return replace(row, status=PREPARED, note=f"prepared, not compiled here: {plan.compile_with} builds it")
+
+
+def _words(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:_REASON]
