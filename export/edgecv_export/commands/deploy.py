@@ -28,7 +28,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--extras",
         metavar="A,B",
         type=lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
-        help="of edgecv-runtime (default: the back end of the bundle's format)",
+        help="of edgecv-runtime (default: the back end of the bundle's format, and cv)",
     )
     parser.add_argument(
         "--system-packages", action="store_true", help="let the environment see the device's own Python packages"

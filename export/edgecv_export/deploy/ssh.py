@@ -81,8 +81,10 @@ class Host:
             The copy broke off.
         """
         if rsync and shutil.which("rsync") is not None:
-            words = ["rsync", "--archive", "--no-owner", "--no-group", "--timeout=60", "-e", shlex.join(self.words())]
-            words += ["--", *(str(path) for path in sources), f"{self.name}:{folder}/"]
+            # In the folder, not to it: rsync would make again what the device has removed after a lost connection.
+            there = f"cd {shlex.quote(folder)} && rsync"
+            words = ["rsync", "--archive", "--no-owner", "--no-group", "--timeout=60", f"--rsync-path={there}"]
+            words += ["-e", shlex.join(self.words()), "--", *(str(path) for path in sources), f"{self.name}:./"]
             ran = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
             if ran.returncode != 0:
                 raise BackendError(f"the copy to {self.name} broke off: {last_line(ran.stderr)}")

@@ -2,7 +2,7 @@
 
 On the device::
 
-    PATH/releases/20260102T030405-0a1b2c3d/   the bundle, wheels/ and the environment env/
+    PATH/releases/20260102T030405-0a1b2c3d/   the bundle, and the environment env/
     PATH/current -> releases/…                the release that passed last
 
 ``PATH/current/env/bin/edgecv run PATH/current/model.edgecv`` is the same words after every deployment.
@@ -27,7 +27,7 @@ from edgecv_runtime.errors import BackendError, CheckFailedError, InputError, Mi
 MODEL = "model.edgecv"
 OLDEST_PYTHON = (3, 10)
 _EXTRAS = {"tflite": "litert", "onnx": "onnx", "openvino": "openvino"}
-_ROOM = 400_000_000  # bytes for an environment with numpy and a back end
+_ROOM = 500_000_000  # bytes for an environment with numpy and a back end
 _EDGECV = "env/bin/edgecv"
 
 
@@ -97,7 +97,7 @@ def deploy(
     python : str
         Of the device, 3.10 or later.
     extras : sequence of str, optional
-        Of edgecv-runtime; default: the back end of the bundle's format.
+        Of edgecv-runtime; default: the back end of the bundle's format, and cv, which reads pictures and cameras.
     system_packages : bool
         Whether the environment sees the device's own packages, as a vendor's back end needs it.
     runs : int
@@ -119,7 +119,7 @@ def deploy(
         The bundle does not pass on the device, whose report the error carries. The device is as it was.
     """
     source = Bundle(bundle)
-    extras = [_EXTRAS[source.manifest.format]] if extras is None else list(extras)
+    extras = [_EXTRAS[source.manifest.format], "cv"] if extras is None else list(extras)
     brought = _wheels(wheels)
     step = _Steps(notify or (lambda name: None))
     with tempfile.TemporaryDirectory() as name:
@@ -145,6 +145,7 @@ def deploy(
             wanted = f"wheels/{wheel.name}" + (f"[{','.join(extras)}]" if extras else "")
             pip = ["env/bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
             _run(device, _missing(offline, facts, wanted), [*pip, *offline, "--find-links", "wheels", wanted])
+            _run(device, "the wheels cannot be removed", ["rm", "-rf", "wheels"])  # cards are small
             reports: dict[str, Any] = {}
             for what in (["doctor"], ["verify", MODEL], ["bench", MODEL, "--runs", str(runs)]):
                 step(what[0])

@@ -37,7 +37,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def how(device: Path, wheels: Path) -> How:
-    return {"path": str(device), "wheels": wheels, "python": sys.executable, "runs": 5}
+    return {"path": str(device), "wheels": wheels, "python": sys.executable, "runs": 5, "extras": ("litert",)}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,7 @@ def test_it_is_installed_proven_and_switched_to(first: Deployed, device: Path, b
     assert first.copied_by == ("rsync" if shutil.which("rsync") else "tar")
     assert first.current == str((device / "current").readlink()) == f"releases/{Path(first.release).name}"
     assert (device / "current" / "model.edgecv").read_bytes() == bundle.read_bytes()
+    assert not (device / "current" / "wheels").exists()
     assert first.doctor["system"]["edgecv-runtime"] == edgecv_runtime.__version__
     assert all(check["passed"] for check in first.verify["checks"])
     assert first.bench["latency"]["n"] == 5
