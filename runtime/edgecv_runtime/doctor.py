@@ -13,8 +13,7 @@ from edgecv_runtime import cpu
 from edgecv_runtime._version import __version__
 from edgecv_runtime.backends.registry import backend_class, backend_names
 from edgecv_runtime.errors import EdgecvError
-from edgecv_runtime.health import throttling
-from edgecv_runtime.serve.machine import look
+from edgecv_runtime.health import look, throttling
 
 # Package -> what it is for, and the extra that brings it.
 _HELPERS = {

@@ -1,10 +1,17 @@
-"""Whether the board holds back: firmware that slows the clock because of heat or a weak supply says so in flags."""
+"""How the device fares: its temperatures, what this process takes of it, and whether the board holds back.
+
+Firmware that slows the clock because of heat or a weak supply says so in flags.
+"""
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+
+_PLAUSIBLE = (-60.0, 200.0)  # °C: a zone that is switched off gives nonsense
 
 # Where a Raspberry Pi's kernel shows the flags; older ones answer only to vcgencmd.
 _PI_FLAGS = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
@@ -17,6 +24,79 @@ _MEANINGS = {
     19: "soft temperature limit since the start",
 }  # fmt: skip
 _NOW = 0xF
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A look at the device.
+
+    Attributes
+    ----------
+    temperatures : mapping of zone to float
+        °C, of ``/sys/class/thermal``.
+    memory : int
+        Bytes of memory that this process holds (resident); 0 where the system does not say.
+    descriptors, threads : int
+        Of this process.
+    """
+
+    temperatures: dict[str, float]
+    memory: int
+    descriptors: int
+    threads: int
+
+    @property
+    def hottest(self) -> float:
+        """°C; NaN where no temperature can be read."""
+        return max(self.temperatures.values(), default=math.nan)
+
+
+def look(thermal: Path = Path("/sys/class/thermal"), process: Path = Path("/proc/self")) -> Machine:
+    """Read what the system tells; what it does not tell is left out."""
+    status = _status(process / "status")
+    return Machine(
+        _temperatures(thermal),
+        1024 * _leading_number(status.get("VmRSS", "")),
+        _entries(process / "fd"),
+        _leading_number(status.get("Threads", "")),
+    )
+
+
+def _temperatures(thermal: Path) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for zone in sorted(thermal.glob("thermal_zone*")):
+        value = _text(zone / "temp")
+        if not value.lstrip("-").isdecimal():
+            continue
+        degrees = int(value) / 1000
+        if _PLAUSIBLE[0] < degrees < _PLAUSIBLE[1]:
+            kind = _text(zone / "type") or zone.name
+            found[kind if kind not in found else f"{kind} {zone.name.removeprefix('thermal_zone')}"] = degrees
+    return found
+
+
+def _status(path: Path) -> dict[str, str]:
+    pairs = (line.partition(":") for line in _text(path).splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def _leading_number(text: str) -> int:
+    word = text.partition(" ")[0]
+    return int(word) if word.isdecimal() else 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _entries(folder: Path) -> int:
+    try:
+        return sum(1 for _ in folder.iterdir())
+    except OSError:
+        return 0
 
 
 def throttling(flags: Path = _PI_FLAGS) -> tuple[str, ...] | None:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.health import throttled_now
-from edgecv_runtime.serve.machine import look
+from edgecv_runtime.health import look, throttled_now
 
 log = logging.getLogger("edgecv_runtime.pipeline")
 

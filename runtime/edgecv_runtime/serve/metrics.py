@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from edgecv_runtime._version import __version__
+from edgecv_runtime.health import Machine
 from edgecv_runtime.pipeline.outcome import BUCKETS, CameraReport, Histogram
-from edgecv_runtime.serve.machine import Machine
 from edgecv_runtime.streams.states import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

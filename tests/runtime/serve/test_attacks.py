@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from edgecv_runtime.health import look
 from edgecv_runtime.serve import Limits
-from edgecv_runtime.serve.machine import look
 
 pytestmark = pytest.mark.slow
 

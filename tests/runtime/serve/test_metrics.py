@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from edgecv_runtime.health import Machine, look
 from edgecv_runtime.pipeline.outcome import CameraReport, Histogram
-from edgecv_runtime.serve.machine import Machine, look
 from edgecv_runtime.serve.metrics import exposition, histogram
 
 LINE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? (\+Inf|-?[0-9.e+-]+|NaN)')
