@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgecv_runtime.errors import MissingFileError
 from edgecv_runtime.streams.files import open_files
 from edgecv_runtime.streams.live import LiveStream, Policy
-from edgecv_runtime.streams.sources import make_source
+from edgecv_runtime.streams.sources import LiveSource, OpenCVSource, PatternSource
 from edgecv_runtime.streams.states import Backoff, StreamEvent
 from edgecv_runtime.streams.stream import Stream
-from edgecv_runtime.streams.uri import parse_live
+from edgecv_runtime.streams.uri import LiveUri, parse_live
 
 
 def open_stream(
@@ -23,7 +25,7 @@ def open_stream(
     give_up_after: float = 10.0,
     stale_after: float = 1.0,
     on_event: Callable[[StreamEvent], object] | None = None,
-) -> Any:
+) -> Stream:
     """Open a picture, a folder, a video, a camera or a server.
 
     Parameters
@@ -78,7 +80,7 @@ def open_stream(
     first = make_source(live)  # what can never be opened is refused here
     made = [first]
 
-    def connect() -> Any:
+    def connect() -> LiveSource:
         return made.pop() if made else make_source(live)
 
     if live.scheme == "test":  # its numbers go on over its connections
@@ -86,4 +88,27 @@ def open_stream(
     return LiveStream(live.name, connect, chosen, **options)
 
 
-__all__ = ["open_stream", "Stream"]
+def make_source(uri: LiveUri) -> LiveSource:
+    """The source behind a name.
+
+    Raises
+    ------
+    UnsupportedError
+        The library that would read it cannot.
+    MissingFileError
+        No such camera.
+    """
+    if uri.scheme == "test":
+        return PatternSource(uri)
+    if uri.scheme == "csi":
+        from edgecv_runtime.streams.csi import make_csi_source
+
+        return make_csi_source(uri)
+    if uri.scheme == "v4l2" and not Path(uri.address).exists():
+        there = sorted(str(path) for path in Path("/dev").glob("video*"))
+        raise MissingFileError(f"no camera at {uri.address}; there {'are ' + ', '.join(there) if there else 'is none'}")
+    if uri.scheme in ("rtsp", "rtsps", "http", "https") and importlib.util.find_spec("av") is not None:
+        from edgecv_runtime.streams.network import NetworkSource
+
+        return NetworkSource(uri)
+    return OpenCVSource(uri)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgecv_runtime.errors import EdgecvError, InputError, MissingFileError, UnsupportedError
+from edgecv_runtime.errors import EdgecvError, InputError, UnsupportedError
 from edgecv_runtime.images import Image, cv2
 from edgecv_runtime.streams.uri import LiveUri
 
@@ -66,32 +64,6 @@ class LiveSource(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go. Called by the thread that reads, once it does not read."""
-
-
-def make_source(uri: LiveUri) -> LiveSource:
-    """The source behind a name.
-
-    Raises
-    ------
-    UnsupportedError
-        The library that would read it cannot.
-    MissingFileError
-        No such camera.
-    """
-    if uri.scheme == "test":
-        return PatternSource(uri)
-    if uri.scheme == "csi":
-        from edgecv_runtime.streams.csi import make_csi_source
-
-        return make_csi_source(uri)
-    if uri.scheme == "v4l2" and not Path(uri.address).exists():
-        there = sorted(str(path) for path in Path("/dev").glob("video*"))
-        raise MissingFileError(f"no camera at {uri.address}; there {'are ' + ', '.join(there) if there else 'is none'}")
-    if uri.scheme in ("rtsp", "rtsps", "http", "https") and importlib.util.find_spec("av") is not None:
-        from edgecv_runtime.streams.network import NetworkSource
-
-        return NetworkSource(uri)
-    return OpenCVSource(uri)
 
 
 class OpenCVSource(LiveSource):
