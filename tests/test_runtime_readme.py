@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 README = (Path(__file__).resolve().parents[1] / "runtime" / "README.md").read_text(encoding="utf-8")
 
 _MODELS = re.compile(r"<!-- models: (\w+) -->\n```sh\n(.*?)```", re.DOTALL)
+_LIVE = re.compile(r"<!-- live -->\n```sh\n(.*?)```", re.DOTALL)
 _PEOPLE = re.compile(r"<!-- people -->\n```sh\n(.*?)```", re.DOTALL)
 
 
@@ -78,6 +80,17 @@ def test_people(data_dir: Path, tmp_path: Path) -> None:
     assert "group.jpg" in said[3]
 
 
+@pytest.mark.data
+def test_a_service(data_dir: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as name:  # a service does not see /tmp
+        folder = Path(name)
+        shutil.copy(data_dir / "models" / "detection" / "yolox_nano.onnx", folder)
+        run(commands("detection")[0], folder)
+        (block,) = _LIVE.findall(README)
+        unit = run(block.strip(), folder)
+    assert "WatchdogSec=" in unit and "NoNewPrivileges=" in unit
+
+
 def test_every_block_is_run() -> None:
     shown = re.findall(r"^```sh\n", README, re.MULTILINE)
-    assert len(shown) == len(_MODELS.findall(README)) + len(_PEOPLE.findall(README))
+    assert len(shown) == len(_MODELS.findall(README) + _PEOPLE.findall(README) + _LIVE.findall(README))
