@@ -24,11 +24,18 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:overflow encountered in multiply:RuntimeWarning"),
 ]
 
-_spec = importlib.util.spec_from_file_location("gallery_conformance", Path(__file__).with_name("test_conformance.py"))
-assert _spec is not None and _spec.loader is not None
-conformance = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(conformance)
-globals().update({name: test for name, test in vars(conformance).items() if name.startswith("test_")})
+
+def suite(file: str, prefix: str) -> dict[str, Any]:
+    """The tests of another file, to be run here over the places below."""
+    spec = importlib.util.spec_from_file_location(file, Path(__file__).with_name(f"{file}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tests = {name: test for name, test in vars(module).items() if name.startswith("test_")}
+    return {name.replace("test_", prefix, 1): test for name, test in tests.items()}
+
+
+globals().update(suite("test_conformance", "test_") | suite("test_gallery_conformance", "test_gallery_"))
 
 _numbers = itertools.count()
 
@@ -83,8 +90,14 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 class ServerPlace:
+    key = None
+
     def __init__(self, kind: str, url: str) -> None:
         self.kind, self.url = kind, url
+
+    @property
+    def location(self) -> str:
+        return self.url
 
     def open(self, read_only: bool = False) -> Store:
         from edgecv_runtime.gallery.location import open_store
@@ -116,6 +129,7 @@ class CachedPlace:
 
     def __init__(self, url: str, folder: Path, key: bytes | None = None) -> None:
         self.url, self.folder, self.key = url, folder, key
+        self.location = url
 
     def open(self, read_only: bool = False, copy: str = "") -> Store:
         from edgecv_runtime.gallery.cached_store import CachedStore
