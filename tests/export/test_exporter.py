@@ -24,6 +24,7 @@ from edgecv_export.reference import Fidelity
 from edgecv_export.sources import Source, source_of
 from edgecv_runtime import bundle as bundle_module
 from edgecv_runtime.errors import CheckFailedError, InputError, MissingFileError, OutputError, UnsupportedError
+from edgecv_runtime.evaluate import ClassificationAccuracy
 from edgecv_runtime.manifest import Resize
 
 FORMATS = ("tflite", "onnx", "openvino")
@@ -644,7 +645,7 @@ def test_a_drop_that_is_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where nothing is searched, the budget is checked."""
-    worse = Fidelity(exporter.ClassificationAccuracy(top1=0.5, top5=1.0, n=30, skipped=0), 0.5, 0, 15, ())
+    worse = Fidelity(ClassificationAccuracy(top1=0.5, top5=1.0, n=30, skipped=0), 0.5, 0, 15, ())
     monkeypatch.setattr(exporter.Reference, "compare", lambda *_: worse)
     error = refused(tmp_path, evaluation=labelled, max_drop=2.5, precision=precision, calibration=calibration)
     assert isinstance(error, CheckFailedError)

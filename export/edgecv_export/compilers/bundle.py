@@ -20,6 +20,7 @@ from edgecv_export.compatibility import check
 from edgecv_export.compilers import vela
 from edgecv_export.compilers.vela_memory import predict_sram
 from edgecv_export.memory import measure
+from edgecv_export.metadata import embed
 from edgecv_export.micro import micro_model
 from edgecv_export.tflite_graph import Graph, read_graph
 from edgecv_runtime.artefact import MODEL_MEMBERS
@@ -62,13 +63,15 @@ def compile_bundle(source: str | Path, target: Target, output: str | Path, *, on
     output = Path(output)
     check_output_path(output)
     bundle = Bundle(source)
-    manifest, artefact = bundle.manifest, bundle.artefact()
-    _refuse(manifest, target)
+    _refuse(bundle.manifest, target)
+    manifest = replace(bundle.manifest, target=target.id)
+    artefact = embed(bundle.artefact(), manifest)  # `verify` compares both
     graph = read_graph(artefact.model)
     device, compiled = _compile(artefact.model, graph, target)
     if only_compiled and compiled is None:
         raise InputError(f"nothing was compiled for {target.name}: leave out --only-compiled")
     members = {name: content for name in manifest.members if (content := bundle.member(name)) is not None}
+    members |= artefact.members()
     compiled_for = None
     if compiled is not None and only_compiled:
         members[MODEL_MEMBERS["tflite"]] = compiled
@@ -81,7 +84,7 @@ def compile_bundle(source: str | Path, target: Target, output: str | Path, *, on
         members |= array.members(_ARRAY_NAME)
         device["micro"] = array.to_dict()
     members[REPORT_MEMBER] = json.dumps({**bundle.report(), "device": device}, indent=2).encode()
-    return write_bundle(output, replace(manifest, target=target.id, compiled_for=compiled_for), members)
+    return write_bundle(output, replace(manifest, compiled_for=compiled_for), members)
 
 
 def _refuse(manifest: Manifest, target: Target) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgecv_export.compatibility import check
 from edgecv_export.figure import figure
-from edgecv_export.fit import fit
+from edgecv_export.fit import Fit, fit
 from edgecv_export.matrix.network import Network
 from edgecv_export.matrix.row import COMPILED, FAILED, PREPARED, READY, REFUSED, Row
 from edgecv_export.metadata import embed
@@ -20,6 +20,7 @@ from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.target_plan import TargetPlan, plan_for
 from edgecv_export.tflite_graph import Graph, read_graph
 from edgecv_runtime.bundle import REPORT_MEMBER, Bundle, write_bundle
+from edgecv_runtime.cli.output import kilobytes
 from edgecv_runtime.errors import EdgecvError
 from edgecv_targets import Target, load_target
 
@@ -177,6 +178,8 @@ def _estimated(row: Row, target: Target, graph: Graph, own: bool) -> Row:
         fits=needs.fits,
         note=found.note,
     )
+    if needs.fits is False:
+        row = replace(row, note=_too_large(needs))
     # Without an operator table nobody knows what the accelerator takes: the CPU's time would mislead.
     if found.time is not None and (target.accelerator is None or found.table is not None):
         row = replace(
@@ -191,6 +194,20 @@ def _estimated(row: Row, target: Target, graph: Graph, own: bool) -> Row:
         kinds = ", ".join(sorted({operator.kind for operator in found.unsupported}))
         row = replace(row, note=f"{target.name} cannot run {kinds}")
     return row
+
+
+def _too_large(needs: Fit) -> str:
+    """What does not fit, in words."""
+    pairs = (
+        ("memory", needs.memory_bytes, needs.memory_there),
+        ("flash", needs.storage_bytes, needs.storage_there),
+    )
+    over = [
+        f"{kilobytes(wanted)} of {what} needed, {kilobytes(there)} there"
+        for what, wanted, there in pairs
+        if there is not None and wanted > there
+    ]
+    return f"does not fit: {'; '.join(over)}"
 
 
 def _compiled(row: Row, said: dict[str, Any] | None) -> Row:

@@ -15,6 +15,7 @@ import pytest
 import edgecv_runtime as ert
 from edgecv_export import exporter
 from edgecv_export.reference import Fidelity
+from edgecv_runtime.evaluate import ClassificationAccuracy
 
 LENET = ("export", "lenet5", "--weights", "digits")
 
@@ -207,7 +208,7 @@ def test_where_the_bundle_cannot_go(edgecv_command: Callable[..., Any], tmp_path
 def test_too_large_a_drop_is_status_1(
     edgecv_command: Callable[..., Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worse = Fidelity(exporter.ClassificationAccuracy(top1=0.9, top5=1.0, n=20, skipped=0), 0.9, 0, 2, ())
+    worse = Fidelity(ClassificationAccuracy(top1=0.9, top5=1.0, n=20, skipped=0), 0.9, 0, 2, ())
     monkeypatch.setattr(exporter.Reference, "compare", lambda *_: worse)
     ran = edgecv_command(*LENET, "--eval", pictures, "--max-drop", 5, "-o", tmp_path / "l.edgecv")
     assert ran.status == 1
@@ -339,6 +340,7 @@ def test_a_microcontroller_gets_a_c_array(edgecv_command: Callable[..., Any], pi
 HEAVY = ("tensorflow", "keras", "onnx", "onnxruntime", "openvino", "tf2onnx")
 PROBE = f"""
 import sys
+from edgecv_runtime.evaluate import ClassificationAccuracy
 from edgecv_runtime.cli.main import main
 try:
     status = main(sys.argv[1:])

@@ -11,6 +11,7 @@ import pytest
 from edgecv_targets import list_targets
 
 
+@pytest.mark.slow
 def test_it_makes_bundles_a_table_and_a_page(
     edgecv_command: Callable[..., Any], pictures: Path, tmp_path: Path
 ) -> None:
@@ -43,6 +44,12 @@ def test_export_to_all_targets_hands_all_of_them_over(
     assert asked["targets"] is None
     assert [(entry.model, entry.weights) for entry in asked["networks"]] == [("lenet5", "digits")]
     assert f"{len(list_targets())} bundles from 6 conversions" in ran.out
+    # The other command gives the same, and its models can have weights of their own.
+    ran = edgecv_command("matrix", "lenet5=digits", "--targets", "pi-3, pi-4", "--round-to-nearest", "-o", tmp_path)
+    assert ran.status == 0
+    assert asked["targets"] == ["pi-3", "pi-4"]
+    assert [(entry.model, entry.weights) for entry in asked["networks"]] == [("lenet5", "digits")]
+    assert asked["recipe"].adaround is False
 
 
 @pytest.mark.parametrize(

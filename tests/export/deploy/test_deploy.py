@@ -74,6 +74,7 @@ def test_it_is_installed_proven_and_switched_to(first: Deployed, device: Path, b
     assert said.endswith("/site-packages/edgecv_runtime/__init__.py None")
 
 
+@pytest.mark.slow
 def test_a_bundle_that_does_not_pass_changes_nothing(
     first: Deployed, bundle: Path, ssh_host: Host, how: How, device: Path, tmp_path: Path
 ) -> None:
@@ -91,8 +92,7 @@ def test_a_bundle_that_does_not_pass_changes_nothing(
     assert report["doctor"]["system"] == first.doctor["system"]  # what was measured until then is not lost
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.3])
-@pytest.mark.parametrize("step", ["copy", "environment"])
+@pytest.mark.parametrize(("step", "delay"), [("copy", 0.0), ("copy", 0.3), ("environment", 0.3)])
 def test_a_dropped_connection_leaves_the_device_as_it_was(
     first: Deployed, bundle: Path, ssh_host: Host, how: How, device: Path, step: str, delay: float
 ) -> None:

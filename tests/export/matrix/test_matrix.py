@@ -14,9 +14,10 @@ import pytest
 
 from edgecv_export.compatibility import check
 from edgecv_export.compilers import vela
-from edgecv_export.fit import fit
+from edgecv_export.fit import Fit, fit
 from edgecv_export.matrix import Matrix, Network, Row, on_processes, on_ray, run_matrix
 from edgecv_export.matrix.page import render_matrix
+from edgecv_export.matrix.work import _too_large
 from edgecv_export.metadata import embed
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.tflite_graph import read_graph
@@ -109,6 +110,15 @@ def test_what_goes_wrong_in_a_conversion_is_a_row(tmp_path: Path) -> None:
     assert row.status in ("refused", "failed")
     assert row.note
     assert not row.made
+
+
+def test_what_does_not_fit_says_by_how_much() -> None:
+    assert _too_large(Fit(3_000_000, 1_438_000, 2_000_000, 1_000_000)) == (
+        "does not fit: 1,438 kB of memory needed, 1,000 kB there; 3,000 kB of flash needed, 2,000 kB there"
+    )
+    assert _too_large(Fit(3_000_000, 1_438_000, None, 1_000_000)) == (
+        "does not fit: 1,438 kB of memory needed, 1,000 kB there"
+    )
 
 
 class _Recorder:
