@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +57,12 @@ def test_stdout(make_outcome: Any, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_pipe(make_outcome: Any, tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    read: list[str] = []
-    reader = threading.Thread(target=lambda: read.append(path.read_text()))
-    reader.start()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # there before the sink, or what it writes would be lost
     sink = JsonLinesSink(path)
     sink.write(make_outcome(1))
     sink.close()
-    reader.join()
-    assert json.loads(read[0])["index"] == 1
+    assert json.loads(os.read(reader, 10_000))["index"] == 1
+    os.close(reader)
 
 
 def test_a_full_disk_is_one_line_and_damages_nothing(make_outcome: Any, tmp_path: Path, one_line: Any) -> None:
