@@ -60,6 +60,6 @@ def test_tours_run(tmp_path: Path) -> None:
         else:
             outputs += [run(["bash", "-c", line], line) for line in block.strip().splitlines()]
     # The digits' names say what they are: the device tour's program must have read them right.
-    read = re.findall(r"_is_(\d)\.png \('(\d)',\)", outputs[-1])
+    read = re.findall(r"_is_(\d)\.png \('(\d)',\)", "\n".join(outputs))
     assert len(read) == 10
     assert all(said == drawn for drawn, said in read)
