@@ -2,7 +2,8 @@
 
 Workers take frames in turn, and each carries its frame through to the result: with two of them one prepares while the
 other computes. Of live sources a worker takes the newest frame at the moment when it is free: no queue stands between
-the camera and the model, so a result is never older than the time to compute it and one frame interval.
+the camera and the model, so a result is never older than the time to compute it and one frame interval. Where the next
+frame is nearer than the age of the one that waits, it is the next that is taken.
 """
 
 from __future__ import annotations

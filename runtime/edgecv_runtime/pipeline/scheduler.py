@@ -14,6 +14,7 @@ from edgecv_runtime.streams.live import LiveStream
 from edgecv_runtime.streams.stream import Stream
 
 _AHEAD = 3  # frames of a file that are read before they are asked for
+_LONGEST = 0.2  # seconds between frames from which on none is waited for
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,9 @@ class _Feed:
 
     def __init__(self, name: str, stream: Stream, change: threading.Condition) -> None:
         self.name, self.stream, self.change = name, stream, change
+        self.newest_only = isinstance(stream, LiveStream) and stream.drops
         self.waiting: deque[Frame] = deque()
+        self.interval, self._last = 0.0, 0.0  # seconds between frames, smoothed; capture of the last one
         self.ended = False
         self.error: EdgecvError | None = None
         self.thread = threading.Thread(target=self._run, name=f"edgecv feed {name}", daemon=True)
@@ -61,18 +64,34 @@ class _Feed:
                 self.change.notify_all()
 
     def _offer(self, frame: Frame) -> bool:
-        newest_only = isinstance(self.stream, LiveStream) and self.stream.drops
+        self._keep_time(frame)
         with self.change:
-            if newest_only and self.waiting:
+            if self.newest_only and self.waiting:
                 older = self.waiting.popleft()
                 frame = replace(frame, dropped=frame.dropped + older.dropped + 1)
-            elif not newest_only:
+            elif not self.newest_only:
                 self.change.wait_for(lambda: len(self.waiting) < _AHEAD or self.ended)
             if self.ended:
                 return False
             self.waiting.append(frame)
             self.change.notify_all()
         return True
+
+    def _keep_time(self, frame: Frame) -> None:
+        gap = (frame.captured - self._last) / (frame.dropped + 1)
+        if self._last:
+            self.interval = gap if not self.interval else 0.9 * self.interval + 0.1 * gap
+        self._last = frame.captured
+
+    def worth_waiting(self, now: float) -> float:
+        """Seconds in which a newer frame is due that is nearer than the age of the one that waits; 0: take that.
+
+        A frame that has waited for more than half an interval would be older at its result than the next one will be.
+        """
+        if not self.newest_only or not 0 < self.interval < _LONGEST:
+            return 0.0
+        age = now - self.waiting[0].captured
+        return max(0.0, 1.25 * self.interval - age) if age > self.interval / 2 else 0.0
 
 
 class Scheduler:
@@ -100,8 +119,7 @@ class Scheduler:
             The last stream that was left has failed.
         """
         with self._change:
-            self._change.wait_for(lambda: self._closed or self._ready() is not None or self._over())
-            feed = None if self._closed else self._ready()
+            feed = self._choose()
             if feed is None:
                 for one in self._feeds:
                     if one.error is not None and not self._closed:
@@ -116,10 +134,19 @@ class Scheduler:
             self._change.notify_all()
             return turn
 
-    def _ready(self) -> _Feed | None:
-        count = len(self._feeds)
-        order = (self._feeds[(self._next + place) % count] for place in range(count))
-        return next((feed for feed in order if feed.waiting), None)
+    def _choose(self) -> _Feed | None:
+        """The feed whose turn it is, of those with a frame; where all of these are about to get a newer one, that."""
+        while not self._closed:
+            count, now = len(self._feeds), time.monotonic()
+            order = [self._feeds[(self._next + place) % count] for place in range(count)]
+            waits = {feed: feed.worth_waiting(now) for feed in order if feed.waiting}
+            fresh = next((feed for feed, seconds in waits.items() if seconds == 0), None)
+            if fresh is not None:
+                return fresh
+            if not waits and self._over():
+                return None
+            self._change.wait(min(waits.values(), default=None))
+        return None
 
     def _over(self) -> bool:
         return all(feed.ended for feed in self._feeds)

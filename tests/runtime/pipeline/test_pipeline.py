@@ -85,6 +85,13 @@ def test_results_of_a_live_source_are_fresh() -> None:
     assert len(ages) < 50 and np.median(waits) <= 0.04
 
 
+def test_a_frame_that_is_about_to_be_replaced_is_not_taken() -> None:
+    """Ten frames a second and a model of 0.15 s: it is free when the last frame is 50 ms old, or more."""
+    with Pipeline(Slow(0.16), "test://bars?size=64x48&fps=10&frames=40") as outcomes:
+        waits = [outcome.seconds["wait"] for outcome in outcomes]
+    assert len(waits) >= 8 and np.median(waits[3:]) < 0.06
+
+
 def test_cameras_take_turns() -> None:
     sources = dict.fromkeys(("door", "yard", "hall"), "test://bars?size=64x48&fps=0&frames=20")
     with Pipeline(Slow(), sources, policy="every", workers=1) as outcomes:

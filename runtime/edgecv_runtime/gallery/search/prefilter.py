@@ -39,7 +39,7 @@ _PROBE = 1 << 12  # rows from which the distribution of counts is read
 _FIRST = 4e-4  # share of the rows that is scored first …
 _AT_LEAST, _FOR_EACH = 64, 16  # … and how many at least, in all and for each row of the answer
 _TOO_MANY = 1 / 16  # share of the rows beyond which single rows cost as much as all of them
-_BLOCK = 1 << 14  # rows: what is counted of them stays in the cache
+_BLOCK = 1 << 15  # rows: what is counted of them stays in the cache
 _SEED = 20150703
 
 
