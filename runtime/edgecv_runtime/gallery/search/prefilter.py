@@ -7,12 +7,13 @@ differ takes three passes over them. Sketches of 8 bits for each value were trie
 numpy multiplies integers without the processor's instructions for it.
 
 The count also says when to stop. If the best of the rows scored so far has the score s = cos θ, a row that is nearer
-differs from the query in at most ::
+differs from the query, of B bits, in at most ::
 
     B θ/π + z √(B θ/π (1 - θ/π))
 
 bits, with the probability Φ(z) (a binomial distribution's normal approximation; directions that are orthogonal to each
-other scatter less). All rows within it are scored; where they are too many, because nothing near the query is there,
+other scatter less). The first half of every sketch is counted, the other half only where the first is within this
+bound. All rows within it are scored; where they are too many, because nothing near the query is there,
 every row is. So the probability to miss the nearest row is bounded for each query, also for one of a stranger. The rows
 behind it are the best of those that were scored.
 """
@@ -38,6 +39,7 @@ _WORD = 64
 _PROBE = 1 << 12  # rows from which the distribution of counts is read
 _FIRST = 4e-4  # share of the rows that is scored first …
 _AT_LEAST, _FOR_EACH = 64, 16  # … and how many at least, in all and for each row of the answer
+_PASSED, _MOST_PASSED = 1 / 32, 1 / 4  # share of the rows whose sketches are read to the end at first, and at most
 _TOO_MANY = 1 / 16  # share of the rows beyond which single rows cost as much as all of them
 _BLOCK = 1 << 15  # rows: what is counted of them stays in the cache
 _SEED = 20150703
@@ -74,9 +76,11 @@ class PrefilterIndex:
         chosen = bits or min(_MOST_BITS, max(_LEAST_BITS, -(-2 * self.dimension // _WORD) * _WORD))
         if chosen < _WORD or chosen % _WORD:
             raise InputError(f"bits must be a multiple of {_WORD}; received {bits}")
-        self._bits, self._z = chosen, NormalDist().inv_cdf(confidence)
+        # The nearest row must pass twice, by its first bits and by all: each may miss it half as often.
+        self._bits, self._z = chosen, NormalDist().inv_cdf((1 + confidence) / 2)
+        self._first = -(-chosen // (2 * _WORD))  # words that are counted of every row
         # One byte holds up to 255: of 256 bits the very opposite of the query counts as 0. It is then scored, and last.
-        self._counter = np.uint8 if chosen <= 256 else np.uint16
+        self._counter = np.uint8 if _WORD * self._first <= 256 else np.uint16
         self._spare: list[Counts] = []  # counts of an earlier search: fresh memory comes page by page
         self._directions = _directions(self.dimension, chosen)
         self._words: Words = np.empty((chosen // _WORD, len(self)), np.uint64)
@@ -123,30 +127,59 @@ class PrefilterIndex:
         length = math.sqrt(float(vector.dot(vector)))
         if first > _TOO_MANY * count or not length:
             return self._exact.search(vector, k)
-        differing = self._differing(self._sketch(vector[None])[:, 0])
-        step = max(1, count // _PROBE)
-        probe = np.sort(differing[::step])
-        bar = int(probe[min(len(probe) - 1, first // step)])
-        found = self._within(vector, differing, bar, probe, k)
-        if found is not None:
-            needed = self._needed(float(found[1][0]) / length)
-            if needed > bar:
-                found = self._within(vector, differing, needed, probe, k)
+        sketch = self._sketch(vector[None])[:, 0]
+        differing = self._differing(sketch)
+        found = self._near(vector, length, sketch, differing, first, k)
         if not self._spare:  # one is kept; each of several threads that search at once takes or makes its own
             self._spare.append(differing)
         return self._exact.search(vector, k) if found is None else found
 
-    def _within(self, query: Vector, differing: Counts, most: int, probe: Counts, k: int) -> Found | None:
-        """The best of the rows that differ in at most so many bits; None where they are too many or too few."""
-        if int(probe.searchsorted(most, "right")) > _TOO_MANY * len(probe):
+    def _near(self, query: Vector, length: float, sketch: Words, differing: Counts, first: int, k: int) -> Found | None:
+        """The best of the rows that can be nearest; None where they are too many or too few to be worth it."""
+        probe = np.sort(differing[:: max(1, self._count // _PROBE)])
+        bar = int(probe[min(len(probe) - 1, int(_PASSED * len(probe)))])
+        passed = self._passed(differing, bar, probe, sketch)
+        if passed is None:
+            return None
+        rows, bits = passed
+        if len(rows) < max(k, first):
+            return None
+        found = self._scored(query, rows[np.argpartition(bits, first - 1)[:first]] if first < len(rows) else rows, k)
+        cosine = float(found[1][0]) / length
+        needed = self._needed(cosine, _WORD * self._first)
+        if needed > bar:
+            passed = self._passed(differing, needed, probe, sketch)
+            if passed is None:
+                return None
+            rows, bits = passed
+        rows = rows[bits <= self._needed(cosine, self._bits)]
+        if len(rows) > _TOO_MANY * self._count:
+            return None
+        return found if len(rows) < k else self._better(found, self._scored(query, rows, k))
+
+    @staticmethod
+    def _better(one: Found, other: Found) -> Found:
+        """The one whose best row is nearer."""
+        return one if float(one[1][0]) > float(other[1][0]) else other
+
+    def _passed(
+        self, differing: Counts, most: int, probe: Counts, sketch: Words
+    ) -> tuple[Rows, npt.NDArray[np.uint16]] | None:
+        """Rows whose first bits differ in at most so many places, and in how many places of all they do."""
+        if int(probe.searchsorted(most, "right")) > _MOST_PASSED * len(probe):
             return None
         rows = np.flatnonzero(differing <= most)
-        return None if len(rows) < k else self._scored(query, rows, k)
+        bits = differing[rows].astype(np.uint16)
+        ones = np.empty(len(rows), np.uint8)
+        for place in range(self._first, len(sketch)):
+            _count_ones(self._words[place].take(rows) ^ sketch[place], ones)
+            bits += ones
+        return rows, bits
 
-    def _needed(self, cosine: float) -> int:
-        """Bits in which a row that is as near as this may differ; the formula above."""
+    def _needed(self, cosine: float, bits: int) -> int:
+        """Of so many bits, those in which a row that is as near as this may differ; the formula above."""
         share = math.acos(min(1.0, max(-1.0, cosine))) / math.pi
-        return math.ceil(self._bits * share + self._z * math.sqrt(self._bits * share * (1 - share)))
+        return math.ceil(bits * share + self._z * math.sqrt(bits * share * (1 - share)))
 
     def _scored(self, query: Vector, rows: Rows, k: int) -> Found:
         places, scores = best(self._exact.rows.take(rows).dot(query), k)
@@ -158,7 +191,7 @@ class PrefilterIndex:
         return np.ascontiguousarray(signs.view(np.uint64).T)
 
     def _differing(self, query: Words) -> Counts:
-        """(N,): in how many bits each row differs from the query."""
+        """(N,): in how many of the first bits each row differs from the query."""
         counts: Counts = self._spare.pop() if self._spare else np.empty(0, self._counter)
         if len(counts) != self._count:
             counts = np.empty(self._count, self._counter)
@@ -167,7 +200,7 @@ class PrefilterIndex:
         for start in range(0, self._count, _BLOCK):
             part = counts[start : start + _BLOCK]
             unequal, bits = words[: len(part)], ones[: len(part)]
-            for place, word in enumerate(query):
+            for place, word in enumerate(query[: self._first]):
                 np.bitwise_xor(self._words[place, start : start + len(part)], word, out=unequal)
                 _count_ones(unequal, bits)
                 if place:
