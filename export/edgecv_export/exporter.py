@@ -200,7 +200,6 @@ def _compiled(path: Path, manifest: Manifest, members: dict[str, bytes], device:
     """The bundle with what a device's compiler makes of its artefact."""
     from edgecv_export.compilers.bundle import compile_bundle
 
-    assert device.target is not None  # a plan for a device
     with tempfile.TemporaryDirectory() as folder:
         portable = Path(folder) / path.name
         write_bundle(portable, manifest, members)

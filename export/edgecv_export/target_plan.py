@@ -19,6 +19,7 @@ class TargetPlan:
 
     Attributes
     ----------
+    target : Target
     plan : Plan
     compile_with : str or None
         The tool that turns the artefact into the accelerator's own; None where there is none.
@@ -32,9 +33,9 @@ class TargetPlan:
         For the back end.
     reason : str
         Why these, in words.
-    target : Target, optional
     """
 
+    target: Target
     plan: Plan
     compile_with: str | None
     compiled_here: bool
@@ -43,7 +44,6 @@ class TargetPlan:
     device: str
     options: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
-    target: Target | None = None
 
     @property
     def compiles(self) -> bool:
@@ -53,7 +53,7 @@ class TargetPlan:
     def to_dict(self) -> dict[str, Any]:
         """For the report."""
         return {
-            "id": None if self.target is None else self.target.id,
+            "id": self.target.id,
             "backend": self.backend,
             "device": self.device,
             "options": dict(self.options),
@@ -144,6 +144,7 @@ def plan_for(
     backend = target.backends[0]
     compiles = tool is not None and tool.input_format == chosen.format
     return TargetPlan(
+        target=target,
         plan=chosen,
         compile_with=tool.name if tool is not None and compiles else None,
         compiled_here=tool is not None and compiles and tool.available,
@@ -152,7 +153,6 @@ def plan_for(
         device=backend.device,
         options=dict(backend.options),
         reason=f"{chosen.format} in {chosen.precision} is what suits {target.name}{without}",
-        target=target,
     )
 
 

@@ -13,7 +13,7 @@ from edgecv_runtime import cpu
 from edgecv_runtime._version import __version__
 from edgecv_runtime.backends.registry import backend_class, backend_names
 from edgecv_runtime.errors import EdgecvError
-from edgecv_runtime.health import look, throttling
+from edgecv_runtime.health import look, system_text, throttling
 
 # Package -> what it is for, and the extra that brings it.
 _HELPERS = {
@@ -131,10 +131,10 @@ def diagnose(root: Path = Path("/")) -> Diagnosis:
 
 
 def _system(root: Path) -> dict[str, Any]:
-    board = _text(root / "proc/device-tree/model").rstrip("\0") or _text(root / "sys/class/dmi/id/product_name")
-    memory = next(
-        (line.split()[1] for line in _text(root / "proc/meminfo").splitlines() if line.startswith("MemTotal:")), "0"
-    )
+    board = system_text(root / "proc/device-tree/model").rstrip("\0")
+    board = board or system_text(root / "sys/class/dmi/id/product_name")
+    lines = system_text(root / "proc/meminfo").splitlines()
+    memory = next((line.split()[1] for line in lines if line.startswith("MemTotal:")), "0")
     return {
         "board": board or "unknown",
         "cpu": cpu.describe(),
@@ -182,7 +182,7 @@ def _helper(name: str) -> Finding:
 def _accelerators(root: Path) -> tuple[Finding, ...]:
     found = [Finding(name, True, node) for node, name in _ACCELERATORS.items() if (root / node.lstrip("/")).exists()]
     for device in sorted((root / "sys/bus/usb/devices").glob("*")):
-        name = _USB.get((_text(device / "idVendor"), _text(device / "idProduct")))
+        name = _USB.get((system_text(device / "idVendor"), system_text(device / "idProduct")))
         if name is not None:
             found.append(Finding(name, True, f"USB {device.name}"))
     return tuple(found)
@@ -216,10 +216,3 @@ def _advice(backends: tuple[Finding, ...], helpers: tuple[Finding, ...], slow: t
     if cpu.saturates_int8():
         advice.append("8-bit sums saturate on this processor: int8 models run with their precise, slower kernels")
     return advice
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -65,18 +65,18 @@ def look(thermal: Path = Path("/sys/class/thermal"), process: Path = Path("/proc
 def _temperatures(thermal: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for zone in sorted(thermal.glob("thermal_zone*")):
-        value = _text(zone / "temp")
+        value = system_text(zone / "temp")
         if not value.lstrip("-").isdecimal():
             continue
         degrees = int(value) / 1000
         if _PLAUSIBLE[0] < degrees < _PLAUSIBLE[1]:
-            kind = _text(zone / "type") or zone.name
+            kind = system_text(zone / "type") or zone.name
             found[kind if kind not in found else f"{kind} {zone.name.removeprefix('thermal_zone')}"] = degrees
     return found
 
 
 def _status(path: Path) -> dict[str, str]:
-    pairs = (line.partition(":") for line in _text(path).splitlines())
+    pairs = (line.partition(":") for line in system_text(path).splitlines())
     return {name: value.strip() for name, _, value in pairs}
 
 
@@ -85,9 +85,10 @@ def _leading_number(text: str) -> int:
     return int(word) if word.isdecimal() else 0
 
 
-def _text(path: Path) -> str:
+def system_text(path: Path) -> str:
+    """What a file of the system says, without white space around it; empty where it cannot be read."""
     try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
 

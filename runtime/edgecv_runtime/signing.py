@@ -25,6 +25,7 @@ from typing import Any
 from edgecv_runtime._require import require
 from edgecv_runtime.bundle import MANIFEST_MEMBER, SIGNATURE_MEMBER, Bundle, check_output_path, pack, write_atomically
 from edgecv_runtime.errors import BundleError, InputError, MissingFileError, NewerFormatError, OutputError
+from edgecv_runtime.key_files import write_once
 from edgecv_runtime.manifest import check_release
 
 ENVIRONMENT = "EDGECV_PUBLIC_KEY"
@@ -144,22 +145,9 @@ def write_new_key(path: str | Path) -> str:
     public_text = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
     if public.exists():
         raise OutputError(f"{public} is there already; a key is never overwritten, choose another name")
-    _write_once(path, private_text, 0o600)
-    _write_once(public, public_text, 0o644)
+    write_once(path, private_text)
+    write_once(public, public_text, 0o644)
     return key_id(_raw(key.public_key()))
-
-
-def _write_once(path: Path, content: bytes, mode: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise OutputError(f"{path} is there already; a key is never overwritten, choose another name") from None
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def configured_key(public_key: str | Path | None = None) -> Path | None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from edgecv_runtime.augmented import merge as merging
+from edgecv_runtime.augmented.looks import SeveralLooks
 from edgecv_runtime.augmented.views import View, views_of
 from edgecv_runtime.errors import InputError, UnsupportedError
-from edgecv_runtime.images import Image, as_rgb, read_image
-from edgecv_runtime.manifest import Manifest
+from edgecv_runtime.images import Image
 from edgecv_runtime.model import Model
 from edgecv_runtime.results import Segmentation
 
@@ -67,7 +65,7 @@ def tta(
     )
 
 
-class AugmentedModel:
+class AugmentedModel(SeveralLooks):
     """A `Model` whose every call is test-time augmented; it stands in for one where pictures are evaluated.
 
     Parameters
@@ -103,38 +101,30 @@ class AugmentedModel:
         if only_if_unsure is not None and not 0 <= only_if_unsure <= 1:
             raise InputError(f"only_if_unsure must be a score from 0 to 1; received {only_if_unsure}")
         views_of(np.zeros((8, 8, 3), np.uint8), transforms, model.manifest.inputs[0])  # refuses unknown ones now
-        self.model, self.transforms, self.merge = model, tuple(transforms), merge
+        super().__init__(model)
+        self.transforms, self.merge = tuple(transforms), merge
         self.only_if_unsure, self.iou_threshold = only_if_unsure, iou_threshold
         self.calls = self.pictures = 0
 
-    @property
-    def manifest(self) -> Manifest:
-        return self.model.manifest
-
-    @property
-    def task(self) -> str:
-        return self.model.task
-
-    @contextmanager
-    def configured(self, **parameters: Any) -> Iterator[AugmentedModel]:
-        """As `Model.configured`."""
-        with self.model.configured(**parameters):
-            yield self
-
-    def __call__(self, image: Any) -> Any:
-        """As `Model`: one image, or a list of images."""
-        if isinstance(image, (list, tuple)):
-            return [self(one) for one in image]
-        pixels = as_rgb(read_image(image) if isinstance(image, (str, Path)) else image)
-        views = views_of(pixels, self.transforms, self.manifest.inputs[0], mirror_border=self.model.task != "detection")
+    def _look(self, pixels: Image) -> Any:
         self.pictures += 1
-        answers: list[Any] = []
-        if self.only_if_unsure is not None:
+        if self.only_if_unsure is None:
+            views = self._views(pixels, self.transforms)
+            answers = self._ask(views)
+        else:
+            views = self._views(pixels, self.transforms[:1])
             answers = self._ask(views[:1])
             if self._best_score(answers[0]) >= self.only_if_unsure:
                 views = views[:1]
-        answers += self._ask(views[len(answers) :])
+            else:
+                views += self._views(pixels, self.transforms[1:])
+                answers += self._ask(views[1:])
         return self._merged(answers, views, (pixels.shape[0], pixels.shape[1]))
+
+    def _views(self, pixels: Image, transforms: Sequence[str]) -> list[View]:
+        if not transforms:
+            return []
+        return views_of(pixels, transforms, self.manifest.inputs[0], mirror_border=self.task != "detection")
 
     def _ask(self, views: Sequence[View]) -> list[Any]:
         self.calls += len(views)

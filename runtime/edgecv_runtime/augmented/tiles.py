@@ -7,19 +7,16 @@ tile ends is known to be cut, and gives way to one that is whole, whatever they 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecv_runtime.augmented.looks import SeveralLooks
 from edgecv_runtime.augmented.merge import concatenate, to_source
 from edgecv_runtime.augmented.views import View
 from edgecv_runtime.errors import InputError, UnsupportedError
-from edgecv_runtime.images import Image, as_rgb, read_image
-from edgecv_runtime.manifest import Manifest
+from edgecv_runtime.images import Image
 from edgecv_runtime.model import Model
 from edgecv_runtime.results import Detections
 from edgecv_runtime.suppression import nms
@@ -30,7 +27,7 @@ _INSIDE = 0.6  # share of a cut box within a whole one from which on it is a par
 _TOUCHING = 0.25  # share of the smaller of two cut boxes within the other from which on they are one object
 
 
-class TiledModel:
+class TiledModel(SeveralLooks):
     """A detector that looks at a frame tile by tile.
 
     Parameters
@@ -76,28 +73,11 @@ class TiledModel:
             raise InputError(f"a tile must have at least 16×16 pixels; received {size[0]}×{size[1]}")
         if not 0 <= overlap <= 0.9:
             raise InputError(f"overlap must be a share from 0 to 0.9; received {overlap}")
-        self.model, self.tile, self.overlap = model, (int(size[0]), int(size[1])), overlap
+        super().__init__(model)
+        self.tile, self.overlap = (int(size[0]), int(size[1])), overlap
         self.whole, self.iou_threshold = whole, iou_threshold
 
-    @property
-    def manifest(self) -> Manifest:
-        return self.model.manifest
-
-    @property
-    def task(self) -> str:
-        return self.model.task
-
-    @contextmanager
-    def configured(self, **parameters: Any) -> Iterator[TiledModel]:
-        """As `Model.configured`."""
-        with self.model.configured(**parameters):
-            yield self
-
-    def __call__(self, image: Any) -> Any:
-        """As `Model`: one image, or a list of images."""
-        if isinstance(image, (list, tuple)):
-            return [self(one) for one in image]
-        pixels = as_rgb(read_image(image) if isinstance(image, (str, Path)) else image)
+    def _look(self, pixels: Image) -> Detections:
         size = pixels.shape[0], pixels.shape[1]
         views = list(tiles(pixels, self.tile, self.overlap))
         if self.whole and len(views) > 1:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
+
+from edgecv_runtime.plain_json import json_text
 
 
 def say(text: str = "") -> None:
@@ -29,15 +29,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 def say_json(value: Any, *, indent: int | None = 2) -> None:
     """A JSON document on stdout; a number that is not finite becomes null, as JSON knows none."""
-    say(json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    say(json_text(value, indent=indent))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from edgecv_runtime._require import require
-from edgecv_runtime.errors import InputError, MissingFileError, OutputError
+from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.gallery.store import GalleryError
+from edgecv_runtime.key_files import write_once
 
 KEY_BYTES = 32
 ENVIRONMENT = "EDGECV_GALLERY_KEY"
@@ -143,14 +144,4 @@ def write_new_key(path: str | Path) -> None:
     OutputError
         The file exists (a key that is overwritten cannot be had back) or cannot be written.
     """
-    path = Path(path)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_bytes(KEY_BYTES).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise OutputError(f"{path} is there already; a key is never overwritten, choose another name") from None
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+    write_once(Path(path), f"{secrets.token_bytes(KEY_BYTES).hex()}\n".encode())

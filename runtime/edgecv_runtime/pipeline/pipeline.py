@@ -61,7 +61,7 @@ class Pipeline:
     Raises
     ------
     InputError
-        No source, or two of one name.
+        No source, no worker, or a level of the governor without its model.
     EdgecvError
         A source cannot be opened.
 
@@ -90,6 +90,12 @@ class Pipeline:
         if workers is not None and workers < 1:
             raise InputError(f"workers must be at least 1; received {workers}")
         self.model = model
+        self._governor, self._ladder = governor, (model, *lighter)
+        if governor is not None and max(level.model for level in governor.levels) >= len(self._ladder):
+            raise InputError(
+                f"the governor's levels name model {max(level.model for level in governor.levels)}; "
+                f"there are {len(self._ladder)} models: pass lighter ones"
+            )
         self._streams = _opened(named, policy, dict(stream_options or {}))
         waits = not any(isinstance(stream, LiveStream) and stream.drops for stream in self._streams.values())
         alone = motion is not None or governor is not None  # one frame after the other, or they could not compare
@@ -97,12 +103,6 @@ class Pipeline:
         self._reports = {name: CameraReport(name, stream.name) for name, stream in self._streams.items()}
         self._trackers = {name: Tracker() for name in self._streams} if track else {}
         self._gates = {name: motion() for name in self._streams} if motion is not None else {}
-        self._governor, self._ladder = governor, (model, *lighter)
-        if governor is not None and max(level.model for level in governor.levels) >= len(self._ladder):
-            raise InputError(
-                f"the governor's levels name model {max(level.model for level in governor.levels)}; "
-                f"there are {len(self._ladder)} models: pass lighter ones"
-            )
         self._last_begun = -math.inf
         self._sinks = tuple(sinks)
         self._change = threading.Condition()

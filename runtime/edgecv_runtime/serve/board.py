@@ -15,7 +15,8 @@ from typing import Any
 
 from edgecv_runtime.images import cv2
 from edgecv_runtime.pipeline.outcome import Outcome
-from edgecv_runtime.sinks.common import json_text, light, picture_of
+from edgecv_runtime.plain_json import json_text
+from edgecv_runtime.sinks.common import light, picture_of
 
 log = logging.getLogger("edgecv_runtime.serve")
 log.addHandler(logging.NullHandler())

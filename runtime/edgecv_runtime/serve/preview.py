@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from edgecv_runtime.errors import InputError
 from edgecv_runtime.health import look
 from edgecv_runtime.pipeline.outcome import CameraReport, Outcome
+from edgecv_runtime.plain_json import json_text
 from edgecv_runtime.serve import metrics
 from edgecv_runtime.serve.access import Access, Address
 from edgecv_runtime.serve.http import Limits, RefusedError, Request, Response
 from edgecv_runtime.serve.server import Server, read_json
 from edgecv_runtime.serve.sliders import Slider
-from edgecv_runtime.sinks.common import json_text
 from edgecv_runtime.streams.states import State
 
 TOKEN_VARIABLE = "EDGECV_TOKEN"

@@ -1,9 +1,7 @@
-"""What the sinks share: the picture with its result, results as JSON text, names that are safe in a path."""
+"""What the sinks share: the picture with its result, results without what is large, names that are safe in a path."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import Any
 
@@ -17,22 +15,6 @@ def picture_of(outcome: Outcome) -> Image:
     """(H, W, 3) uint8 RGB: the frame with its result drawn in; of an embedding, the frame alone."""
     result = getattr(outcome.result, "detections", outcome.result)
     return as_rgb(outcome.frame.image) if isinstance(result, Embedding) else draw(outcome.frame.image, result)
-
-
-def json_text(value: Any) -> str:
-    """One line of JSON; a number that is not finite becomes null, as JSON knows none."""
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def safe_name(name: str) -> str:

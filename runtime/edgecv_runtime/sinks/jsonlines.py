@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgecv_runtime.errors import OutputError
 from edgecv_runtime.pipeline.outcome import Outcome
-from edgecv_runtime.sinks.common import json_text
+from edgecv_runtime.plain_json import json_text
 
 
 class JsonLinesSink:

@@ -11,7 +11,8 @@ from typing import Any
 
 from edgecv_runtime._require import require
 from edgecv_runtime.pipeline.outcome import Outcome
-from edgecv_runtime.sinks.common import json_text, light, safe_name
+from edgecv_runtime.plain_json import json_text
+from edgecv_runtime.sinks.common import light, safe_name
 from edgecv_runtime.sinks.homeassistant import announcements
 from edgecv_runtime.sinks.mqtt_address import MqttAddress
 

@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from edgecv_runtime.streams.sources import LiveSource, Picture, SourceLostError
+from edgecv_runtime.streams.sources import OPEN_SECONDS, READ_SECONDS, LiveSource, Picture, SourceLostError
 from edgecv_runtime.streams.uri import LiveUri, redacted
 
-_OPEN_SECONDS, _READ_SECONDS = 10.0, 5.0
 _BAD_PACKETS = 1000  # in a row, after which the connection is given up: more than from one key frame to the next
 
 # TCP: a lost packet of UDP would be a smeared picture. No buffering: the newest frame is what is wanted.
@@ -42,7 +41,7 @@ class NetworkSource(LiveSource):
         options = _RTSP if self.uri.scheme.startswith("rtsp") else _HTTP
         try:
             self._container = self._av.open(
-                self.uri.address, options=dict(options), timeout=(_OPEN_SECONDS, _READ_SECONDS)
+                self.uri.address, options=dict(options), timeout=(OPEN_SECONDS, READ_SECONDS)
             )
         except (OSError, ValueError) as error:  # its own errors are of these kinds
             raise SourceLostError(f"{self.uri.name} cannot be opened: {self._words(error)}") from None

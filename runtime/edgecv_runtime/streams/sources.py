@@ -14,7 +14,7 @@ from edgecv_runtime.errors import EdgecvError, InputError, UnsupportedError
 from edgecv_runtime.images import Image, cv2
 from edgecv_runtime.streams.uri import LiveUri
 
-_OPEN_SECONDS, _READ_SECONDS = 10.0, 5.0  # that FFmpeg waits for a server
+OPEN_SECONDS, READ_SECONDS = 10.0, 5.0  # that FFmpeg waits for a server
 
 
 class SourceLostError(EdgecvError, ConnectionError):
@@ -98,8 +98,8 @@ class OpenCVSource(LiveSource):
             self._capture = opencv.VideoCapture(uri.address, opencv.CAP_GSTREAMER)
         else:
             limits = [
-                opencv.CAP_PROP_OPEN_TIMEOUT_MSEC, round(1000 * _OPEN_SECONDS),
-                opencv.CAP_PROP_READ_TIMEOUT_MSEC, round(1000 * _READ_SECONDS),
+                opencv.CAP_PROP_OPEN_TIMEOUT_MSEC, round(1000 * OPEN_SECONDS),
+                opencv.CAP_PROP_READ_TIMEOUT_MSEC, round(1000 * READ_SECONDS),
             ]  # fmt: skip
             self._capture = opencv.VideoCapture(uri.address, opencv.CAP_FFMPEG, limits)
         if not self._capture.isOpened():
