@@ -103,7 +103,7 @@ class Pipeline:
         self._reports = {name: CameraReport(name, stream.name) for name, stream in self._streams.items()}
         self._trackers = {name: Tracker() for name in self._streams} if track else {}
         self._gates = {name: motion() for name in self._streams} if motion is not None else {}
-        self._last_begun = -math.inf
+        self._last_begun = dict.fromkeys(self._streams, -math.inf)
         self._sinks = tuple(sinks)
         self._change = threading.Condition()
         self._done: dict[int, Outcome | None] = {}  # by number; None where a frame was passed over
@@ -229,9 +229,9 @@ class Pipeline:
         frame, report = turn.frame, self._reports[turn.camera]
         if self._governor is not None:
             level = self._governor.level
-            if frame.captured - self._last_begun < level.interval:
+            if frame.captured - self._last_begun[turn.camera] < level.interval:
                 return None
-            self._last_begun, model = frame.captured, self._ladder[level.model]
+            self._last_begun[turn.camera], model = frame.captured, self._ladder[level.model]
         if not isinstance(self._streams[turn.camera], LiveStream):
             report.frames_in += 1
         gate = self._gates.get(turn.camera)

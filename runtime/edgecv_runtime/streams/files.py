@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from edgecv_runtime.errors import InputError, MissingFileError, UnsupportedError
-from edgecv_runtime.images import IMAGE_SUFFIXES, cv2, list_images, read_image
+from edgecv_runtime.images import IMAGE_SUFFIXES, list_images, read_image
 from edgecv_runtime.streams.frame import Frame
 from edgecv_runtime.streams.live import LiveStream, Policy
 from edgecv_runtime.streams.sources import LiveSource, Picture
 from edgecv_runtime.streams.stream import Stream
+from edgecv_runtime.streams.videos import Video, open_video
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 
@@ -64,7 +65,7 @@ def open_files(source: str | Path, policy: str, live_options: Mapping[str, Any])
             raise UnsupportedError(f"pictures have no clock: they are read with policy 'every'; received {policy!r}")
         return FileStream(str(path), _image_frames(paths), len(paths))
     if policy == "latest":
-        _open_capture(path).release()
+        open_video(path).close()
         return LiveStream(str(path), lambda: PacedVideo(path), Policy.named(policy), **live_options)
     return _open_video(path, interval)
 
@@ -114,37 +115,23 @@ def _image_frames(paths: list[Path]) -> Iterator[Frame]:
         dropped = 0
 
 
-def _open_capture(path: Path) -> Any:
-    opencv = cv2("reading a video file")
-    capture = opencv.VideoCapture(str(path))
-    if not capture.isOpened():
-        capture.release()
-        raise InputError(f"{path} is not a video that can be decoded")
-    return capture
-
-
 def _open_video(path: Path, interval: float) -> Stream:
-    opencv = cv2("reading a video file")
-    capture = _open_capture(path)
-    length = int(capture.get(opencv.CAP_PROP_FRAME_COUNT))
-    frames = _video_frames(opencv, capture, interval)
-    return FileStream(str(path), frames, length if length > 0 and not interval else None, capture.release)
+    video = open_video(path)
+    length = video.length or None
+    return FileStream(str(path), _video_frames(video, interval), None if interval else length, video.close)
 
 
-def _video_frames(opencv: Any, capture: Any, interval: float) -> Iterator[Frame]:
+def _video_frames(video: Video, interval: float) -> Iterator[Frame]:
     due, dropped = 0.0, 0
     for index in count():
-        if not capture.grab():
+        timestamp = video.grab()
+        if timestamp is None:
             return
-        timestamp = capture.get(opencv.CAP_PROP_POS_MSEC) / 1000  # of the frame just read
         if timestamp < due - 1e-6:
             dropped += 1
             continue
         due = max(due, timestamp - interval) + interval
-        there, bgr = capture.retrieve()
-        if not there:
-            return
-        yield Frame(opencv.cvtColor(bgr, opencv.COLOR_BGR2RGB), index, timestamp, time.monotonic(), dropped)
+        yield Frame(video.pixels(), index, timestamp, time.monotonic(), dropped)
         dropped = 0
 
 
@@ -155,24 +142,23 @@ class PacedVideo(LiveSource):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._cv2 = cv2("reading a video file")
-        self._capture: Any = None
+        self._video: Video | None = None
         self._start = 0.0
 
     def open(self) -> None:
-        self._capture = _open_capture(self._path)
+        self._video = open_video(self._path)
         self._start = time.monotonic()
 
     def read(self) -> Picture | None:
-        there, bgr = self._capture.read()
-        if not there:
+        timestamp = None if self._video is None else self._video.grab()
+        if self._video is None or timestamp is None:
             return None
-        wait = self._start + self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000 - time.monotonic()
+        wait = self._start + timestamp - time.monotonic()
         if wait > 0:
             time.sleep(wait)
-        return Picture(self._cv2.cvtColor(bgr, self._cv2.COLOR_BGR2RGB), time.monotonic())
+        return Picture(self._video.pixels(), time.monotonic())
 
     def close(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        if self._video is not None:
+            self._video.close()
+            self._video = None

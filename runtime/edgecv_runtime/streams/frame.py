@@ -6,16 +6,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecv_runtime.images import Image
+from edgecv_runtime.streams.pixels import Imaged, Pixels
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class Frame(Imaged):
     """One picture of a stream.
 
     Attributes
     ----------
-    image : (H, W, 3) uint8 RGB
+    pixels : (H, W, 3) uint8 RGB, or what gives it when called
+        Look at `image`.
     index : int
         Position in the stream, from 0; frames that were dropped count.
     timestamp : float
@@ -30,7 +31,7 @@ class Frame:
         Whether it had waited longer than the stream's `stale_after` when it was handed out.
     """
 
-    image: Image
+    pixels: Pixels
     index: int
     timestamp: float
     captured: float

@@ -201,7 +201,7 @@ class LiveStream(Stream):
             self.counts.dropped += dropped
             self.counts.stale += late
             self._change.notify_all()  # a source that waits may go on
-        return Frame(picture.image, index, picture.captured - self._started, picture.captured, dropped, stale=late)
+        return Frame(picture.pixels, index, picture.captured - self._started, picture.captured, dropped, stale=late)
 
     def _next(self) -> Frame:
         frame = self.read()

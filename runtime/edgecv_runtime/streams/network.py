@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from edgecv_runtime.streams.pixels import DecodedFrame
 from edgecv_runtime.streams.sources import OPEN_SECONDS, READ_SECONDS, LiveSource, Picture, SourceLostError
 from edgecv_runtime.streams.uri import LiveUri, redacted
 
@@ -75,7 +76,7 @@ class NetworkSource(LiveSource):
         captured = time.monotonic()
         if frame is None:
             raise SourceLostError(f"{self.uri.name} gives no more frames")
-        return Picture(frame.to_ndarray(format="rgb24"), captured)
+        return Picture(DecodedFrame(frame), captured)
 
     def close(self) -> None:
         if self._container is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgecv_runtime.errors import EdgecvError, InputError, UnsupportedError
 from edgecv_runtime.images import Image, cv2
+from edgecv_runtime.streams.pixels import Imaged, Pixels
 from edgecv_runtime.streams.uri import LiveUri
 
 OPEN_SECONDS, READ_SECONDS = 10.0, 5.0  # that FFmpeg waits for a server
@@ -22,10 +23,10 @@ class SourceLostError(EdgecvError, ConnectionError):
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Picture(Imaged):
     """What a source gives: RGB pixels, and when they were taken (`time.monotonic`)."""
 
-    image: Image
+    pixels: Pixels
     captured: float
 
 

@@ -169,6 +169,18 @@ def test_a_governor_takes_a_lighter_model() -> None:
         Pipeline(heavy, source, governor=governor)
 
 
+def test_a_governor_s_rate_is_that_of_each_camera() -> None:
+    """Two cameras give their frames at the same moments; a rate kept for both together would shut one of them out."""
+    source = "test://bars?size=64x48&fps=50&frames=60"
+    governor = Governor(10.0, [Level(0.1)], strain=Strain)
+    with Pipeline(Slow(), [source, source], governor=governor) as outcomes:
+        times: dict[str, list[float]] = {"0": [], "1": []}
+        for outcome in outcomes:
+            times[outcome.camera].append(outcome.frame.captured)
+    for captured in times.values():
+        assert len(captured) > 5 and np.diff(captured).min() >= 0.1
+
+
 def test_an_error_of_the_model_is_told() -> None:
     with (
         Pipeline(Slow(fail_at=5), "test://bars?size=64x48&fps=0&frames=30", policy="every", workers=1) as outcomes,

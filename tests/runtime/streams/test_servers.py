@@ -193,6 +193,7 @@ def test_garbage_on_the_line(mjpeg: Mjpeg, opened: Callable[..., Watch]) -> None
     mjpeg.server.mode = "garbage"
     before = watch.frames
     watch.for_(2.0)  # each frame that is shown was sent whole
+    watch.until_frame()
     assert watch.frames > before
     mjpeg.server.mode = "good"
     watch.for_(1.0)
