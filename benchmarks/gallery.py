@@ -8,10 +8,11 @@ person have a cosine of 0.63 ± 0.10, of two people 0.00 ± 0.10 (128-d) or ± 0
 of the people, as at a door that they pass; strangers are timed on their own.
 
 `plain` is ``X @ q`` and ``argpartition``; ratios are to it: below 1 is quicker. In a turn each peer waits until the
-threads of the one before have gone to sleep, runs three times, and the quickest counts; medians over the turns, each
-with another query. `at rest` compares the tenth percentiles: other work on the machine, for which a product that is
-shared out over the cores waits, disturbs them less. Recall@1 is the share of `--queries` queries whose first answer is
-the nearest row of all, or one as near. Memory is what the index holds, as a multiple of the vectors' own.
+threads of the one before have gone to sleep, runs three times or for two milliseconds, and the quickest counts; medians
+over the turns, each with another query. `at rest` compares the tenth percentiles: other work on the machine, for which
+a product that is shared out over the cores waits, disturbs them less. Recall@1 is the share of `--queries` queries
+whose first answer is the nearest row of all, or one as near. Memory is what the index holds, as a multiple of the
+vectors' own.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SAMPLES = 4  # of each person
 _SHARE, _SPREAD = 0.64, 0.12  # how much of a sample is the person, and how that differs from photograph to photograph
 _DECAY = 0.55  # of the dimension: how quickly the principal components fall, from the real embedder's impostor pairs
 _REST = 0.03  # seconds: OpenBLAS's threads watch for work so long after a product, on other peers' time
-_SUCCESSION = 3
+_SUCCESSION, _WHILE = 3, 2e-3  # runs at least, and seconds: the first ones wait for memory and for the processor's pace
 _LIMIT = 60.0  # seconds for one size
 _PIECE = 1 << 15
 
@@ -117,8 +118,8 @@ def time_in_turn(peers: dict[str, Peer], queries: Floats, runs: int) -> dict[str
         for place in range(len(names)):
             name = names[(place + turn) % len(names)]
             time.sleep(_REST)
-            spent = []
-            for _ in range(_SUCCESSION):
+            spent: list[float] = []
+            while len(spent) < _SUCCESSION or sum(spent) < _WHILE:
                 before = time.perf_counter()
                 peers[name](query)
                 spent.append(time.perf_counter() - before)

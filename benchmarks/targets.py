@@ -1,10 +1,11 @@
 """Models × devices: a bundle for each pair, its placement, size, estimated time and whether it fits; one page.
 
     python benchmarks/targets.py -o FOLDER [--models M ...] [--targets T ...] [--images N] [--jobs N]
-                                 [--learned-rounding]
+                                 [--learned-rounding] [--markdown FILE]
 
 Three MobileNets with their real weights on real photographs, from the folder of data (EDGECV_DATA). Calibrated on the
-first fifty pictures and measured on the next `--images`. Writes FOLDER/index.html, FOLDER/matrix.json and the bundles.
+first fifty pictures and measured on the next `--images`. Writes FOLDER/index.html, FOLDER/matrix.json and the bundles;
+``--markdown`` writes the table with its date and versions, and what the makers of the devices do not publish.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import _common
+from _results import write_markdown
 
-from edgecv_export.matrix import Matrix, Network, on_processes, run_matrix
+from edgecv_export.matrix import Matrix, Network, Row, on_processes, run_matrix
 from edgecv_export.quantize.recipe import Recipe
-from edgecv_runtime.cli.output import table
+from edgecv_runtime.cli.output import kilobytes, table
+from edgecv_targets import list_targets, load_target
 
 CALIBRATION = 50
+HEADER = ("model", "target", "state", "artefact", "size", "memory", "fits", "on accelerator", "ms", "top-1", "note")
 
 # name in the table: registered model, weight file, options
 _MODELS = {
@@ -66,6 +70,28 @@ def summary(matrix: Matrix) -> str:
     return table(["model", *states], [[name, *(str(count[name, state]) for state in states)] for name in models])
 
 
+def cells(row: Row) -> tuple[str, ...]:
+    """A line of the table."""
+    at_least = "≥ " if row.at_least else ""
+    fits = {None: "not known", True: "yes", False: "no"}[row.fits]
+    accuracy = "–" if row.accuracy is None else f"{100 * row.accuracy:.1f} %"
+    if row.accuracy is not None and row.float_accuracy is not None:
+        accuracy += f" (float {100 * row.float_accuracy:.1f} %)"
+    return (
+        row.model, row.target, row.status, f"{row.format or '–'} {row.precision or ''}".strip(),
+        "–" if row.size is None else kilobytes(row.size),
+        "–" if row.memory_bytes is None else kilobytes(row.memory_bytes), fits,
+        "–" if row.on_accelerator is None else f"{100 * row.on_accelerator:.1f} %",
+        "–" if row.milliseconds is None else f"{at_least}{row.milliseconds:.2f}", accuracy, row.note,
+    )  # fmt: skip
+
+
+def unpublished() -> str:
+    """Figures that the makers of the devices do not publish, a line for each device."""
+    targets = [load_target(name) for name in list_targets()]
+    return "\n".join(f"- {target.id}: {', '.join(target.not_published)}" for target in targets if target.not_published)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=_MODELS, default=list(_MODELS))
@@ -73,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--learned-rounding", action="store_true")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument("-o", "--output", required=True)
     options = parser.parse_args(arguments)
     data = _common.data_folder()
@@ -92,6 +119,18 @@ def main(arguments: list[str] | None = None) -> int:
         )
     print(summary(matrix))
     print(f"{matrix.conversions} conversions; {matrix.folder / 'index.html'}")
+    if options.markdown is not None:
+        paragraphs = (
+            f"`python benchmarks/targets.py`: real weights, calibrated on {CALIBRATION} photographs and measured on "
+            f"{options.images} others, the same ones for every artefact. *ms* is an estimate, Vela's own where it "
+            "compiled; ≥ bounds it from below. *Prepared*: the maker's compiler is no public package; the bundle holds "
+            "what it needs.",
+            "Figures of the devices that no public source was found for, so that nothing is told from them:",
+            unpublished(),
+        )
+        libraries = ("tensorflow-cpu", "ai-edge-litert", "onnxruntime", "openvino", "ethos-u-vela")
+        rows = [cells(row) for row in matrix.rows]
+        write_markdown(options.markdown, "Models and devices", paragraphs, HEADER, rows, libraries)
     return 0
 
 

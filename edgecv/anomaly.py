@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecv_runtime.decoders.anomaly import error_map
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.images import cv2
 
 if TYPE_CHECKING:
     import keras
@@ -51,12 +51,8 @@ def score_maps(model: keras.Model, inputs: npt.ArrayLike, smooth: int = 1, batch
     for first in range(0, len(pictures), batch):
         part = pictures[first : first + batch]
         rebuilt = np.asarray(model(part, training=False), np.float32)
-        maps.append(np.square(part - rebuilt).mean(axis=-1))
-    errors = np.concatenate(maps)
-    if smooth > 1:
-        opencv = cv2("smoothing a score map")
-        errors = np.stack([opencv.blur(error, (smooth, smooth)) for error in errors])
-    return errors
+        maps += [error_map(picture, again, smooth) for picture, again in zip(part, rebuilt, strict=True)]
+    return np.stack(maps)
 
 
 def scores(maps: npt.ArrayLike, quantile: float = 1.0) -> Array:

@@ -34,11 +34,14 @@ class MaxPoolingWithIndices(keras.layers.Layer):
 
     def call(self, x: Any) -> tuple[Any, Any]:
         corners = [x[:, row::2, column::2, :] for row in (0, 1) for column in (0, 1)]
-        largest = ops.maximum(ops.maximum(corners[0], corners[1]), ops.maximum(corners[2], corners[3]))
-        not_first, not_second, not_third = (
-            1.0 - ops.cast(ops.greater_equal(corner, largest), x.dtype) for corner in corners[:3]
+        above, below = ops.maximum(corners[0], corners[1]), ops.maximum(corners[2], corners[3])
+        # Larger, never equal: quantized, the maximum and the value it was taken of need not be the same number.
+        lower, right_above, right_below = (
+            ops.cast(ops.greater(second, first), x.dtype)
+            for second, first in ((below, above), (corners[1], corners[0]), (corners[3], corners[2]))
         )
-        return largest, not_first * (1.0 + not_second * (1.0 + not_third))
+        places = (1.0 - lower) * right_above + lower * (2.0 + right_below)
+        return ops.maximum(above, below), places
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
         batch, height, width, channels = input_shape

@@ -9,7 +9,8 @@ def face_augmentation(strength: float = 1.0, seed: int = 0) -> Any:
     """Layers that change pictures at random while training, and leave them alone otherwise.
 
     Mirroring, turning by up to 10°, shifting and zooming by up to a twelfth, brightness and contrast by a quarter:
-    what alignment leaves, and light.
+    what alignment leaves, and light. These are Keras's own layers, which do all that pictures alone need; what has
+    boxes, masks or keypoints, or must go on after an interruption, is for `edgecv.augment`.
 
     Parameters
     ----------

@@ -28,10 +28,13 @@ class Architecture:
     record : ModelRecord
     options : Mapping
         Every option of the record, with the value used.
+    classes : int
+        As built; 0 for a model that has none.
     """
 
     record: ModelRecord
     options: Mapping[str, OptionValue]
+    classes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """``{"name": "mobilenet_v2", "options": {"alpha": 1.0}}``."""
@@ -98,10 +101,11 @@ def create_model(
             f"{name}: the official weights classify {record.classes} classes; received classes={classes}. "
             "Take include_top=False and add a classifier of your own"
         )
-    model = record.builder(input_shape=input_shape, **_classes(record, classes), **chosen, **structure)
+    counted = _classes(record, classes)
+    model = record.builder(input_shape=input_shape, **counted, **chosen, **structure)
     if weights is not None:
         _load(model, weights, record, chosen, include_top)
-    _ARCHITECTURES[model] = Architecture(record, chosen)
+    _ARCHITECTURES[model] = Architecture(record, chosen, counted.get("classes", 0))
     return model
 
 

@@ -20,39 +20,54 @@ from edgecv_runtime.manifest import Resize
 FAMILIES = (
     "alexnet",
     "amoebanet",
+    "anchor_free",
     "autoencoder",
     "cifar_resnet",
     "deeplab",
     "densenet",
     "efficientnet",
     "efficientnet_lite",
+    "fast_rcnn",
+    "faster_rcnn",
     "fcn",
     "googlenet",
     "inception_resnet_v2",
     "inception_v3",
     "inception_v4",
     "lenet",
+    "mask_rcnn",
     "mobilefacenet",
     "mobilenet_embedder",
     "mobilenet_v1",
     "mobilenet_v2",
     "nasnet",
     "nin",
+    "overfeat",
     "pnasnet",
     "polynet",
+    "pose_heatmap",
+    "pose_regression",
+    "rcnn",
     "resnet",
     "resnext",
     "segnet",
     "senet",
     "signal_fcn",
+    "ssd",
+    "ssdlite",
+    "style_transfer",
     "unet",
     "vgg",
     "voxnet",
     "xception",
+    "yolo_anchor",
+    "yolo_v1",
 )
 
 OptionValue = int | float | str
 Builder = Callable[..., Any]
+# (input shape, classes, options) -> the runtime decoder's name and its parameters, as they stand in a manifest.
+DecoderRecipe = Callable[[tuple[int, ...], int, Mapping[str, Any]], tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,7 @@ class Preprocessing:
     ----------
     mean, std : tuple of float, one per channel
         In pixel units 0..255. Mean 0 and std 1 mean that the normalisation is inside the model.
-    color : {"RGB", "GRAY"}
+    color : {"RGB", "BGR", "GRAY"}
     resize : Resize
         The rule at the model's default input size.
     crop_padding : int or None
@@ -132,7 +147,7 @@ class Preprocessing:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    color: Literal["RGB", "GRAY"] = "RGB"
+    color: Literal["RGB", "BGR", "GRAY"] = "RGB"
     resize: Resize = field(default_factory=Resize)
     crop_padding: int | None = None
 
@@ -232,6 +247,12 @@ class ModelRecord:
     after_official : callable or None
         ``after_official(model)`` fits the files of ``weights="imagenet"`` to this network's input; other files are
         left as they are, since this network may have written them.
+    decoder : callable or None
+        ``decoder(input_shape, classes, options)`` gives the runtime decoder's name and its parameters for the model
+        built so, as they stand in a bundle's manifest: plain JSON values, outputs named as the Keras layers that make
+        them, for example ``("ssd", {"anchors": [...], "variances": [...], "outputs": {"boxes": "boxes", "scores":
+        "scores"}})``. `options` are those of `check_options`. None where the task's own default decoder serves, as
+        for classification and segmentation.
     builder : callable
         ``builder(input_shape=None, classes=..., **options) -> keras.Model``, without ``classes`` where there are none;
         filled in by `register`.
@@ -254,10 +275,11 @@ class ModelRecord:
     macs: int | None = None
     after_loading: Callable[[Any], None] | None = None
     after_official: Callable[[Any], None] | None = None
+    decoder: DecoderRecipe | None = None
     builder: Builder | None = None
 
     @property
-    def color(self) -> Literal["RGB", "GRAY"]:
+    def color(self) -> Literal["RGB", "BGR", "GRAY"]:
         """Colour order of the input."""
         return self.preprocessing.color
 

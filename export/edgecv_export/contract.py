@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_export.plan import Plan
-from edgecv_runtime.errors import CheckFailedError
+from edgecv_export.tasks import Compared, Reader, task_of
 from edgecv_runtime.images import Image, cv2
-from edgecv_runtime.metrics.verification import unit_vectors
 from edgecv_runtime.model import Model
 from edgecv_runtime.parity import Golden, differences
 
-# Pictures in the contract: enough to see a systematic difference, few enough to travel.
+# Pictures in the contract: enough to see a systematic difference, few enough to travel; fewer where the float source's
+# answers to them, which travel too, are large (a score at every pixel).
 IMAGES = 4
-
-# What an artefact may differ from its float source by (largest absolute difference of an activated output) before
-# the export is refused: far more than rounding explains, even in a network with wild random weights. What an artefact
-# really differs by stands in its contract.
-LIMITS = {"fp32": 1e-3, "fp16": 5e-2, "dynamic": 0.5, "int8": 0.8, "mixed": 0.8, "int16x8": 0.5}
+_MOST_BYTES = 8 << 20
 
 # The contract's tolerance: this much more than was measured when it was made, since another CPU sums in another
 # order, and at least a floor.
@@ -39,18 +35,25 @@ class Proof:
     Attributes
     ----------
     golden : Golden
-    max_abs : float
-        Largest difference of an activated output (of a probability, say).
-    agreement : float or None
-        Share of the images whose best class is the float source's; None for an embedder.
-    cosine : float or None
-        Of an embedder: least similarity of a vector to the float source's.
+    largest : Mapping of str to float
+        Largest difference of each output as the device finishes it (of a probability, say).
+    figures : Mapping of str to float or None
+        How far the results agree, as the task says (`Task.figures`).
     """
 
     golden: Golden
-    max_abs: float
-    agreement: float | None
-    cosine: float | None = None
+    largest: Mapping[str, float]
+    figures: Mapping[str, float | None]
+
+    @property
+    def max_abs(self) -> float:
+        """The largest difference of any output."""
+        return max(self.largest.values())
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of results that are the float source's; None where the task has another figure."""
+        return self.figures.get("agreement")
 
     def to_dict(self) -> dict[str, Any]:
         """As in ``report.json``."""
@@ -58,14 +61,25 @@ class Proof:
             "images": len(self.golden.images),
             "origin": self.golden.origin,
             "max_abs": self.max_abs,
+            **({"outputs": dict(self.largest)} if len(self.largest) > 1 else {}),
             "agreement": self.agreement,
-            **({} if self.cosine is None else {"cosine": self.cosine}),
+            **{name: value for name, value in self.figures.items() if name != "agreement"},
         }
 
 
-def choose_images(images: Sequence[Image], size: tuple[int, int]) -> tuple[Image, ...]:
-    """A few images, evenly spaced, no larger than the input needs: the contract travels to the device."""
-    chosen = [images[index] for index in np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(int)]
+def choose_images(images: Sequence[Image], size: tuple[int, int], numbers: int = 0) -> tuple[Image, ...]:
+    """A few images, evenly spaced, no larger than the input needs: the contract travels to the device.
+
+    Parameters
+    ----------
+    images : sequence of (H, W, 3) uint8 RGB
+    size : (height, width) of the input
+    numbers : int
+        That the model answers to one of them.
+    """
+    fitting = max(1, _MOST_BYTES // max(1, 4 * numbers))
+    count = min(IMAGES, fitting, len(images))
+    chosen = [images[index] for index in np.linspace(0, len(images) - 1, count).astype(int)]
     return tuple(_shrunk(image, size) for image in chosen)
 
 
@@ -80,7 +94,9 @@ def _shrunk(image: Image, size: tuple[int, int]) -> Image:
     return shrunk
 
 
-def prove(model: Model, plan: Plan, images: Sequence[Image], expected: npt.NDArray[np.float32], origin: str) -> Proof:
+def prove(
+    model: Model, plan: Plan, images: Sequence[Image], expected: Sequence[npt.NDArray[np.float32]], origin: str
+) -> Proof:
     """Compare an artefact with its float source, and write the contract.
 
     Parameters
@@ -89,8 +105,8 @@ def prove(model: Model, plan: Plan, images: Sequence[Image], expected: npt.NDArr
         The artefact, loaded.
     plan : Plan
     images : sequence of (H, W, 3) uint8 RGB
-    expected : (N, ...) float32
-        The float source's values where the artefact ends.
+    expected : sequence of (N, ...) float32
+        The float source's values where the artefact ends, for each output.
     origin : str
         Where the images come from.
 
@@ -99,51 +115,37 @@ def prove(model: Model, plan: Plan, images: Sequence[Image], expected: npt.NDArr
     CheckFailedError
         The artefact differs from its source by more than its precision explains.
     """
-    measured = differences(model, images, [expected])
-    wanted = model.activate([expected])[0]
-    answers = np.concatenate([model.outputs(image)[0] for image in images])
-    largest = float(np.abs(answers - wanted).max())
-    if model.task == "embedding":
-        agreement, cosine = None, _least_cosine(plan, answers, wanted)
-    else:
-        agreement, cosine = _agreement(plan, largest, answers, wanted), None
-    tolerance = np.maximum(measured * _MARGIN, [floors(plan, expected)])
-    return Proof(Golden(tuple(images), (expected,), tolerance, origin), largest, agreement, cosine)
+    measured = differences(model, images, expected)
+    task = task_of(model.task)
+    compared = _compared(model, plan, images, expected)
+    task.check(compared)
+    least = np.array([floors(plan, output) for output in model.comparable(expected)])
+    tolerance = np.maximum(measured * _MARGIN, least)
+    return Proof(Golden(tuple(images), tuple(expected), tolerance, origin), compared.largest, task.figures(compared))
 
 
-def _agreement(plan: Plan, largest: float, answers: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> float:
-    """The share of equal best classes, where the largest difference is within the limit.
+def _compared(
+    model: Model, plan: Plan, images: Sequence[Image], expected: Sequence[npt.NDArray[np.float32]]
+) -> Compared:
+    """Both sides of every picture, as outputs and as results."""
+    raw = [model.raw_outputs(image) for image in images]
 
-    Raises
-    ------
-    CheckFailedError
-    """
-    # Probabilities count as they are; raw scores, which reach further, in proportion.
-    limit = LIMITS[plan.precision] * max(1.0, float(np.abs(wanted).max()))
-    if not largest <= limit:
-        raise CheckFailedError(
-            f"the {plan.format} {plan.precision} artefact differs from its float source by {largest:.3g} "
-            f"(at most {limit:g} is accepted): nothing was written"
-        )
-    return float((answers.argmax(-1) == wanted.argmax(-1)).mean())
+    def read() -> list[tuple[Any, Any]]:
+        reader = Reader(model.manifest)
+        theirs = [[output[index] for output in expected] for index in range(len(images))]
+        ours = [[output[0] for output in row] for row in raw]
+        return [
+            (reader.read(image, mine), reader.read(image, other))
+            for image, mine, other in zip(images, ours, theirs, strict=True)
+        ]
 
-
-def _least_cosine(plan: Plan, answers: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> float:
-    """What counts of vectors is their direction.
-
-    Raises
-    ------
-    CheckFailedError
-        One points elsewhere by more than the precision explains.
-    """
-    cosine = float(np.einsum("nd,nd->n", unit_vectors(answers), unit_vectors(wanted)).min())
-    limit = 1 - LIMITS[plan.precision]
-    if not cosine >= limit:
-        raise CheckFailedError(
-            f"a vector of the {plan.format} {plan.precision} artefact has a cosine of {cosine:.3g} to its float "
-            f"source's (at least {limit:g} is required): nothing was written"
-        )
-    return cosine
+    return Compared(
+        plan,
+        tuple(spec.name for spec in model.manifest.outputs),
+        answers=tuple(model.activate([np.concatenate(column) for column in zip(*raw, strict=True)])),
+        wanted=tuple(model.activate([output.copy() for output in expected])),  # in place, some of it
+        read=read,
+    )
 
 
 def floors(plan: Plan, expected: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

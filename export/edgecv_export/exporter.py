@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +18,13 @@ from edgecv_export.figure import figure
 from edgecv_export.metadata import embed
 from edgecv_export.plan import Plan, check_pictures, check_recipe
 from edgecv_export.quantize.recipe import Recipe
-from edgecv_export.reference import Accuracy, Fidelity, Reference
-from edgecv_export.reference_faces import FaceReference, read_evaluation, reference_of
+from edgecv_export.reference import Accuracy, Fidelity
 from edgecv_export.search import Attempt, Search
 from edgecv_export.sources import Source, source_of
 from edgecv_export.target_plan import TargetPlan, choose_plan
+from edgecv_export.tasks import float_manifest, task_of
+from edgecv_export.tasks.base import Evaluation
+from edgecv_export.tasks.reading import Decoder
 from edgecv_export.training import load_training
 from edgecv_runtime import cpu
 from edgecv_runtime._version import __version__
@@ -30,7 +33,7 @@ from edgecv_runtime.backends import open_backend
 from edgecv_runtime.bench import measure_latency, noise_image
 from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, Bundle, check_output_path, write_bundle
 from edgecv_runtime.errors import CheckFailedError, InputError, UnsupportedError
-from edgecv_runtime.manifest import DecoderSpec, InputSpec, Manifest
+from edgecv_runtime.manifest import InputSpec, Manifest
 from edgecv_runtime.model import Model
 
 _LATENCY_RUNS = 20
@@ -70,6 +73,8 @@ def export(
     recipe: Recipe | None = None,
     preprocessing: Preprocessing | None = None,
     task: str | None = None,
+    decoder: Decoder | None = None,
+    cam: bool = False,
     name: str | None = None,
     seed: int = 0,
     notify: Callable[[Attempt], None] | None = None,
@@ -93,11 +98,12 @@ def export(
     labels : sequence of str, optional
         Class names by class index.
     evaluation : folder, optional
-        Labelled pictures (of an embedder: a folder a person); accuracy before and after goes into the report.
+        Labelled pictures (of an embedder a folder a person, of a segmenter ``images`` and ``masks``, of a detector
+        COCO, VOC or YOLO annotations); accuracy before and after goes into the report.
     max_drop : float, optional
-        Points of top-1, or of an embedder's true-accept rate, (percentage) that may be lost. int8 and mixed are
-        searched for an artefact within it, and may end as mixed or int16x8, which the manifest then says. More is an
-        error. Needs `evaluation`.
+        Points (percentage) of the task's figure that may be lost: top-1, mIoU, mAP50, or an embedder's true-accept
+        rate. int8 and mixed are searched for an artefact within it, and may end as mixed or int16x8, which the
+        manifest then says. More is an error. Needs `evaluation`.
     training : folder, optional
         Pictures for quantization-aware training, the search's last resort; labelled or not. Needs `max_drop`.
     float_layers : sequence of str, optional
@@ -107,7 +113,14 @@ def export(
     preprocessing : Preprocessing, optional
         For a model that `create_model` did not build.
     task : str, optional
-        Default: the model's own, else ``"classification"``.
+        Default: the model's own, else the decoder's, else ``"classification"``.
+    decoder : DecoderSpec or (name, parameters), optional
+        How the runtime reads the outputs; several are told apart by name: an output is called as the Keras layer that
+        makes it. Default: the model's own, else the task's usual one; a detector's must be named.
+    cam : bool
+        Of a classifier that ends in global average pooling and one linear layer: let the artefact give its last feature
+        map, too, so that ``result.cam(label)`` shows on the device where a picture speaks for a class. The linear
+        layer's weights are then in the manifest (2.7 bytes each, twice).
     name : str, optional
         Default: the file's stem.
     seed : int
@@ -142,14 +155,23 @@ def export(
     check_output_path(path)
     check_pictures(plan, calibration, evaluation, max_drop, training)
     recipe = check_recipe(plan, recipe, float_layers, max_drop)
-    source = source_of(model, preprocessing, task)
-    _check_task(source, labels, training)
+    source = source_of(model, preprocessing, task, decoder)
+    if cam:
+        source = source.with_feature_map()
+    kind = task_of(source.task)
+    if labels is not None and not kind.labelled:
+        raise InputError(f"labels name classes; {kind.title} has none; received {len(labels)} labels")
     class_names = None if labels is None else tuple(labels)
-    items = [] if evaluation is None else read_evaluation(source, evaluation, class_names)
-    lessons = None if training is None else load_training(training, source, class_names, items)
+    float_manifest(source, labels=class_names)  # the labels fit the outputs
+    if training is not None and not source.trainable:
+        raise UnsupportedError(
+            f"quantization-aware training imitates class scores; leave out --train for task {source.task!r}"
+        )
+    items = None if evaluation is None else kind.read_evaluation(source, evaluation, class_names)
+    lessons = None if training is None else load_training(training, source, class_names, items or ())
     pictures = None if calibration is None else load_calibration(calibration)
     images = contract_pictures(source.size) if pictures is None else pictures.images
-    reference = reference_of(source, items, class_names) if items else None
+    reference = None if items is None else kind.evaluation(source, items, class_names)
 
     def describe_it(plan: Plan, artefact: Artefact) -> Manifest:
         return replace(describe(source, plan, artefact, class_names, name or path.stem), target=target)
@@ -164,7 +186,8 @@ def export(
         made = _Made(plan, recipe, artefact, describe_it(plan, artefact))
     artefact = embed(made.artefact, made.manifest)
     with Model(artefact, made.manifest) as runnable:
-        chosen = contract.choose_images(images, source.size)
+        numbers = sum(math.prod(size or 1 for size in spec.shape) for spec in source.outputs)
+        chosen = contract.choose_images(images, source.size, numbers)
         origin = "generated" if pictures is None else "calibration"
         proof = contract.prove(runnable, made.plan, chosen, source.expected(made.plan, chosen), origin)
         fidelity = made.fidelity
@@ -246,37 +269,10 @@ def describe(source: Source, plan: Plan, artefact: Artefact, labels: tuple[str, 
         precision=plan.precision,
         inputs=(spec,),
         outputs=outputs,
-        decoder=_decoder(source, plan),
+        decoder=source.decoder_of(plan),
         labels=labels,
         made_with=made_with(),
     )
-
-
-def _decoder(source: Source, plan: Plan) -> DecoderSpec:
-    if source.task == "embedding":
-        return DecoderSpec("embedding", {"normalize": True})
-    return DecoderSpec("classification", {"activation": source.final_activation(plan)})
-
-
-def _check_task(source: Source, labels: Sequence[str] | None, training: object) -> None:
-    """Refuse what does not apply to the source's task.
-
-    Raises
-    ------
-    InputError
-        Labels of an embedder, or not one for each class.
-    UnsupportedError
-        Training pictures for an embedder.
-    """
-    if source.task == "embedding":
-        if labels is not None:
-            raise InputError(f"labels name classes; an embedder has none; received {len(labels)} labels")
-        if training is not None:
-            raise UnsupportedError(
-                "quantization-aware training imitates class scores; leave out --train for an embedder"
-            )
-    elif labels is not None and len(labels) != source.classes:
-        raise InputError(f"there must be one label per class: {source.classes} classes; received {len(labels)} labels")
 
 
 def made_with() -> dict[str, str]:
@@ -308,7 +304,7 @@ def _latency(runnable: Model) -> dict[str, Any]:
 def _quality(
     source: Source,
     made: _Made,
-    reference: Reference | FaceReference | None,
+    reference: Evaluation | None,
     fidelity: Fidelity | None,
     search: Search | None,
     max_drop: float | None,

@@ -9,6 +9,8 @@ from typing import Any
 # Key in reports and in `edgecv eval --json`: what people call it, and what agreement with the float source means.
 _FIGURES = {
     "top1": ("top-1", "the same best class as the float source"),
+    "miou": ("mIoU", "pixels with the float source's class"),
+    "map50": ("mAP50", "objects found as by the float source"),
     "tar_at_far": ("TAR at FAR", "pairs of one person judged as by the float source"),
 }
 

@@ -121,6 +121,7 @@ PRESETS: Mapping[str, Preset] = {
     "centernet-like": Preset("detection"),
     "segmentation": Preset("segmentation", parameters=_segmentation),
     "heatmap-pose": Preset("pose"),
+    "regression-pose": Preset("pose"),
     "embedding": Preset("embedding"),
 }
 

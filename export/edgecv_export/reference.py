@@ -15,6 +15,8 @@ from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.evaluate import ClassificationAccuracy, LabelledImage
 from edgecv_runtime.evaluate_faces import VerificationAccuracy
 from edgecv_runtime.images import read_image
+from edgecv_runtime.metrics.coco import DetectionAccuracy
+from edgecv_runtime.metrics.miou import SegmentationAccuracy
 from edgecv_runtime.model import Model
 from edgecv_runtime.progress import track
 from edgecv_runtime.results import Classification
@@ -23,7 +25,7 @@ _CHUNK = 32  # pictures that the float source answers to at once
 _WORST = 8  # pictures that the report shows
 
 
-Accuracy: TypeAlias = ClassificationAccuracy | VerificationAccuracy
+Accuracy: TypeAlias = ClassificationAccuracy | VerificationAccuracy | SegmentationAccuracy | DetectionAccuracy
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +34,16 @@ class Fidelity:
 
     Attributes
     ----------
-    accuracy : ClassificationAccuracy or VerificationAccuracy
+    accuracy : Accuracy
         The artefact's.
     agreement : float in [0, 1]
         Share of the pictures whose best class is the float source's; of an embedder, share of the pairs of one person
-        that are judged as by the float source.
+        that are judged as by the float source; of a segmenter, of the pixels; of a detector, of the objects.
     gained, lost : int
-        Pictures (pairs) that only the artefact, or only the float source, classifies correctly (accepts).
+        Pictures (pairs, pixels) that only the artefact, or only the float source, classifies correctly (accepts);
+        objects that only one of them finds.
     worst : tuple of dict
-        Pictures on which the float source's answer lost most probability; empty for an embedder.
+        Pictures on which a classifier's answer lost most probability; empty for other tasks.
     """
 
     accuracy: Accuracy
@@ -175,15 +178,21 @@ def ask(source: Source, items: Sequence[LabelledImage]) -> tuple[list[LabelledIm
         readable.append(item)
         pending.append(source.pixels([image])[0])
         if len(pending) == _CHUNK:
-            answers.append(source.predict_pixels(np.stack(pending)))
+            answers.append(_rows(source.predict_pixels(np.stack(pending))))
             pending = []
     if not readable:
         raise InputError(f"none of the {len(items)} labelled images could be read")
     if pending:
-        answers.append(source.predict_pixels(np.stack(pending)))
+        answers.append(_rows(source.predict_pixels(np.stack(pending))))
     return readable, np.concatenate(answers)
 
 
 def ask_artefact(model: Model, items: Sequence[LabelledImage], text: str) -> npt.NDArray[np.float32]:
     """(N, D): an artefact's answers to pictures, through the whole road of the device."""
-    return np.stack([model.outputs(read_image(item.path))[0][0] for item in track(items, len(items), text, "images")])
+    answers = [model.outputs(read_image(item.path))[0] for item in track(items, len(items), text, "images")]
+    return _rows(np.concatenate(answers))
+
+
+def _rows(answers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(N, D): without dimensions of one between."""
+    return answers.reshape(len(answers), -1)

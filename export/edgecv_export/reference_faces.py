@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_export.reference import Fidelity, Reference, ask, ask_artefact
+from edgecv_export.reference import Fidelity, ask, ask_artefact
 from edgecv_export.sources import Source
-from edgecv_runtime.evaluate import LabelledImage, read_labelled_images
-from edgecv_runtime.evaluate_faces import VerificationAccuracy, read_identities, verification_accuracy
+from edgecv_runtime.evaluate import LabelledImage
+from edgecv_runtime.evaluate_faces import VerificationAccuracy, verification_accuracy
 from edgecv_runtime.metrics.verification import FAR, unit_vectors
 from edgecv_runtime.model import Model
 
@@ -85,19 +84,3 @@ class FaceReference:
             int((others & ~mine).sum()),
             (),
         )
-
-
-def read_evaluation(source: Source, folder: str | Path, labels: tuple[str, ...] | None) -> list[LabelledImage]:
-    """The labelled pictures that a source of its task is measured on."""
-    if source.task == "embedding":
-        return read_identities(folder)
-    return read_labelled_images(folder, labels, source.classes)
-
-
-def reference_of(
-    source: Source, items: Sequence[LabelledImage], labels: tuple[str, ...] | None
-) -> Reference | FaceReference:
-    """Ask the float source, as its task is measured."""
-    if source.task == "embedding":
-        return FaceReference.of(source, items)
-    return Reference.of(source, items, labels)

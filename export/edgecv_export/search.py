@@ -21,9 +21,9 @@ import numpy.typing as npt
 from edgecv_export.figure import figure
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.recipe import Recipe
-from edgecv_export.reference import Fidelity, Reference
-from edgecv_export.reference_faces import FaceReference
+from edgecv_export.reference import Fidelity
 from edgecv_export.sources import Source
+from edgecv_export.tasks.base import Evaluation
 from edgecv_export.training import TrainingPictures
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.bench import measure_latency, noise_image
@@ -59,7 +59,7 @@ class Attempt:
     artefact, manifest
         What was made.
     drop : float
-        Points of top-1 (of an embedder: of TAR at FAR) that it loses; infinite where it was refused.
+        Points of the task's figure (top-1, mIoU, mAP50, TAR at FAR) that it loses; infinite where it was refused.
     met : bool
         Within the budget.
     """
@@ -107,7 +107,7 @@ class Search:
         int8 or mixed.
     pixels : (N, H, W, C) uint8
         Calibration images at the input's size.
-    reference : Reference or FaceReference
+    reference : Evaluation
         The evaluation pictures and the float source's answers.
     max_drop : float
         Points of accuracy that may be lost.
@@ -123,7 +123,7 @@ class Search:
     source: Source
     plan: Plan
     pixels: npt.NDArray[np.uint8]
-    reference: Reference | FaceReference
+    reference: Evaluation
     max_drop: float
     describe: Callable[[Plan, Artefact], Manifest]
     training: TrainingPictures | None = None
@@ -191,7 +191,7 @@ class Search:
         if self.plan.precision == "int8":
             yield from self._post_training()
         yield from self._selective()
-        if self.plan.format == "tflite" and self.source.trainable:
+        if self.plan.format == "tflite" and self.source.sixteen_bit:
             yield Candidate("16-bit activations", Plan("tflite", "int16x8"), Recipe(), "int16x8: slower kernels")
         if self.training is not None and self.source.trainable:
             yield self._trained(self.training)

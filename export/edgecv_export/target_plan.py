@@ -31,6 +31,8 @@ class TargetPlan:
     device : str
     options : Mapping
         For the back end.
+    delegate : str or None
+        The library that takes the model to the accelerator.
     reason : str
         Why these, in words.
     """
@@ -43,12 +45,13 @@ class TargetPlan:
     backend: str
     device: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    delegate: str | None = None
     reason: str = ""
 
     @property
     def compiles(self) -> bool:
         """Whether something is made of the artefact for the device, or prepared for its tool."""
-        return self.c_array or (self.compile_with is not None and self.plan.format == "tflite")
+        return self.c_array or self.compile_with is not None
 
     def to_dict(self) -> dict[str, Any]:
         """For the report."""
@@ -57,6 +60,7 @@ class TargetPlan:
             "backend": self.backend,
             "device": self.device,
             "options": dict(self.options),
+            "delegate": self.delegate,
             "compile_with": self.compile_with,
             "reason": self.reason,
         }
@@ -152,6 +156,7 @@ def plan_for(
         backend=backend.name,
         device=backend.device,
         options=dict(backend.options),
+        delegate=backend.delegate,
         reason=f"{chosen.format} in {chosen.precision} is what suits {target.name}{without}",
     )
 

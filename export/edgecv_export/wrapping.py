@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from edgecv_export import contract
 from edgecv_export.calibration import contract_pictures, load_calibration
 from edgecv_export.exporter import Exported, made_with
+from edgecv_export.graph_nms import append_suppression, check_suppressible
 from edgecv_export.metadata import embed
 from edgecv_export.plan import Plan
 from edgecv_export.presets import PRESETS, choose_decoder
@@ -54,6 +56,7 @@ def wrap(
     precision: str | None = None,
     images: Any = None,
     name: str | None = None,
+    nms_in_graph: bool = False,
 ) -> Exported:
     """Wrap a model file from elsewhere as a bundle.
 
@@ -88,6 +91,9 @@ def wrap(
     images : folder, or sequence of images or paths, optional
         For the parity contract, which then holds this machine's own answers. Default: generated pictures.
     name : str, optional
+    nms_in_graph : bool
+        Of a detector in ONNX: append decoding and suppression to the graph, with the decoder's thresholds; the file
+        then gives a list of objects.
 
     Raises
     ------
@@ -105,6 +111,8 @@ def wrap(
     check_output_path(path)
     pictures = None if images is None else load_calibration(images)
     artefact = Artefact.from_file(source)
+    if nms_in_graph:
+        check_suppressible(artefact.format, chosen)
     with open_backend(artefact) as backend:
         inputs, outputs = backend.inputs, backend.outputs
     if chosen == "classification" and (len(inputs) != 1 or len(outputs) != 1):
@@ -136,6 +144,8 @@ def wrap(
         made_with=made_with(),
     )
     _check_decoder(manifest)
+    if nms_in_graph:
+        artefact, manifest = _suppressing(artefact, manifest)
     artefact = embed(artefact, manifest)
     with Model(artefact, manifest) as model:
         pool = contract_pictures(spec.size) if pictures is None else pictures.images
@@ -144,6 +154,17 @@ def wrap(
     report = {"size": artefact.size, "parity": {"images": len(few), "origin": golden.origin}}
     members = {**artefact.members(), GOLDEN_MEMBER: golden.to_bytes(), REPORT_MEMBER: json.dumps(report).encode()}
     return Exported(path, write_bundle(path, manifest, members), report)
+
+
+def _suppressing(artefact: Artefact, manifest: Manifest) -> tuple[Artefact, Manifest]:
+    """The same detector with decoding and suppression in its graph."""
+    import onnx
+
+    model, decoder = append_suppression(onnx.load_from_string(artefact.model), manifest)
+    artefact = Artefact("onnx", model.SerializeToString())
+    with open_backend(artefact) as backend:
+        outputs = backend.outputs
+    return artefact, replace(manifest, outputs=outputs, decoder=decoder)
 
 
 def _check_decoder(manifest: Manifest) -> None:
@@ -170,7 +191,7 @@ def _own_answers(model: Model, plan: Plan, images: Sequence[Image], origin: str)
     rows = [model.raw_outputs(image) for image in images]
     answers = [np.concatenate([np.atleast_1d(row[index]) for row in rows]) for index in range(len(rows[0]))]
     if model.task == "classification":
-        return contract.prove(model, plan, images, answers[0], origin).golden
+        return contract.prove(model, plan, images, answers, origin).golden
     steady = model.comparable(answers)
     decides = make_decoder(model.manifest).decides
     floors = [

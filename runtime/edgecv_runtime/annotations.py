@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.images import IMAGE_SUFFIXES, list_images
 from edgecv_runtime.metrics.coco import Truth
+from edgecv_runtime.outlines import draw_outline
 
 _NAME_FILES = ("config.yaml", "data.yaml", "dataset.yaml", "classes.txt")
 LAYOUTS = (
@@ -32,16 +33,28 @@ class AnnotatedImage:
     truth : Truth
         With ``fractions``, boxes and areas are fractions of the picture's size, which is not known yet.
     fractions : bool
+    outlines : tuple, or None
+        Each object's as COCO writes it; they are drawn when masks are asked for.
     """
 
     path: Path
     truth: Truth
     fractions: bool = False
+    outlines: tuple[Any, ...] | None = None
 
-    def in_pixels(self, height: int, width: int) -> Truth:
-        """The objects in pixels of the picture."""
+    def in_pixels(self, height: int, width: int, *, masks: bool = False) -> Truth:
+        """The objects in pixels of the picture; with their masks, if they are wanted and known.
+
+        Raises
+        ------
+        InputError
+            An outline cannot be drawn.
+        """
         if not self.fractions:
-            return self.truth
+            if not masks or self.outlines is None:
+                return self.truth
+            drawn = [draw_outline(outline, height, width) for outline in self.outlines]
+            return replace(self.truth, masks=np.array(drawn, np.bool_).reshape(-1, height, width))
         boxes = self.truth.boxes * np.array([width, height, width, height], np.float64)
         return Truth(boxes, self.truth.classes, self.truth.areas * width * height, self.truth.crowd)
 
@@ -165,20 +178,25 @@ def _unquoted(text: str) -> str:
 def _read_coco(path: Path) -> AnnotatedImages:
     """``images``, ``annotations`` (bbox x, y, width, height; area; iscrowd) and ``categories``.
 
-    Class indices are the places of the categories in order of their ids.
+    Class indices are the places of the categories in order of their ids. ``segmentation`` and ``keypoints`` are read
+    where every object has them.
     """
     try:
         document = json.loads(_text(path))
         categories = sorted(document["categories"], key=lambda category: category["id"])
         index = {category["id"]: place for place, category in enumerate(categories)}
         rows: dict[Any, list[tuple[Any, ...]]] = {image["id"]: [] for image in document["images"]}
+        entries: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in document["images"]}
         for entry in document["annotations"]:
             x, y, width, height = (float(value) for value in entry["bbox"])
             crowd = bool(entry.get("iscrowd", 0))
             area = float(entry.get("area", width * height))
             rows[entry["image_id"]].append((x, y, x + width, y + height, index[entry["category_id"]], area, crowd))
+            entries[entry["image_id"]].append(entry)
         files = {image["id"]: str(image["file_name"]) for image in document["images"]}
         names = {place: str(category["name"]) for place, category in enumerate(categories)}
+        outlined = all(entry.get("segmentation") for entry in document["annotations"])
+        points = _keypoints(entries)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{error} is missing or unknown" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path} must be COCO JSON: {reason:.120}") from None
@@ -186,12 +204,32 @@ def _read_coco(path: Path) -> AnnotatedImages:
     images = []
     for key in sorted(files, key=lambda key: (str(type(key)), key)):
         table = np.array(rows[key], np.float64).reshape(-1, 7)
-        truth = Truth(table[:, :4], table[:, 4].astype(np.int64), table[:, 5], table[:, 6] > 0)
+        truth = Truth(
+            table[:, :4],
+            table[:, 4].astype(np.int64),
+            table[:, 5],
+            table[:, 6] > 0,
+            None,
+            None if points is None else points[key],
+        )
         place = next((folder / files[key] for folder in folders if (folder / files[key]).is_file()), None)
-        images.append(AnnotatedImage(place or folders[0] / files[key], truth))
+        outlines = tuple(entry["segmentation"] for entry in entries[key]) if outlined else None
+        images.append(AnnotatedImage(place or folders[0] / files[key], truth, outlines=outlines))
     if not images:
         raise InputError(f"{path} names no picture")
     return AnnotatedImages(tuple(images), names)
+
+
+def _keypoints(entries: Mapping[Any, list[dict[str, Any]]]) -> dict[Any, np.ndarray] | None:
+    """(N, K, 3) of every picture; None where an object has none."""
+    first = next((entry for there in entries.values() for entry in there), {})
+    count = len(first.get("keypoints") or ())
+    if not count or any("keypoints" not in entry for there in entries.values() for entry in there):
+        return None
+    return {
+        key: np.array([entry["keypoints"] for entry in there], np.float64).reshape(len(there), count // 3, 3)
+        for key, there in entries.items()
+    }
 
 
 # -- VOC -----------------------------------------------------------------------------------------------------------

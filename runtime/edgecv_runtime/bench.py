@@ -121,15 +121,26 @@ def measure_cold_start(
     threads: int | None = None,
     kernels: str = "auto",
     runs: int = 3,
+    **accelerator: Any,
 ) -> ColdStart:
     """Load and run a bundle once in `runs` fresh processes, and take the medians.
+
+    Parameters
+    ----------
+    path : str or Path
+    backend, device, threads, kernels
+        As in `load`.
+    runs : int
+    accelerator
+        As in `load`: ``delegate``, ``options``, ``fallback``.
 
     Raises
     ------
     BackendError
         The process failed; its last line is quoted.
     """
-    options = json.dumps({"backend": backend, "device": device, "threads": threads, "kernels": kernels})
+    how = {"backend": backend, "device": device, "threads": threads, "kernels": kernels}
+    options = json.dumps(how | accelerator)
     samples: list[dict[str, float]] = []
     for _ in range(runs):
         process = subprocess.run(

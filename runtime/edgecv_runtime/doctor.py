@@ -13,6 +13,7 @@ from edgecv_runtime import cpu
 from edgecv_runtime._version import __version__
 from edgecv_runtime.backends.registry import backend_class, backend_names
 from edgecv_runtime.errors import EdgecvError
+from edgecv_runtime.hardware import Accelerator, accelerators, cameras, has_library, libraries
 from edgecv_runtime.health import look, system_text, throttling
 
 # Package -> what it is for, and the extra that brings it.
@@ -24,25 +25,6 @@ _HELPERS = {
     "usearch": ("galleries of a million faces", "gallery"),
 }
 _ALSO = {"opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")}
-
-# Device node or library -> the accelerator behind it.
-_ACCELERATORS = {
-    "/dev/apex_0": "Coral Edge TPU (PCIe, M.2)",
-    "/dev/hailo0": "Hailo",
-    "/dev/accel/accel0": "Intel NPU",
-    "/dev/ethosu0": "Arm Ethos-U",
-    "/dev/rknpu": "Rockchip NPU",
-    "/dev/galcore": "VeriSilicon GPU and NPU (i.MX 8M Plus)",
-    "/dev/nvhost-gpu": "NVIDIA Jetson GPU",
-    "/dev/nvidia0": "NVIDIA GPU",
-    "/dev/dri/renderD128": "GPU",
-}
-_USB = {("1a6e", "089a"): "Coral Edge TPU (USB, not yet initialised)", ("18d1", "9302"): "Coral Edge TPU (USB)"}
-_DELEGATES = {
-    "libedgetpu.so.1": "Coral Edge TPU", "libethosu_delegate.so": "Arm Ethos-U", "libvx_delegate.so": "VeriSilicon",
-    "libtensorflowlite_gpu_delegate.so": "GPU", "libOpenCL.so.1": "OpenCL", "libnvinfer.so.10": "TensorRT",
-    "libhailort.so": "Hailo",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,16 +99,17 @@ def diagnose(root: Path = Path("/")) -> Diagnosis:
     backends, helpers = _backends(), tuple(_helper(name) for name in _HELPERS)
     slow = throttling()
     machine = look()
+    hardware = accelerators(root)
     return Diagnosis(
         _system(root),
         backends,
         helpers,
-        _accelerators(root),
-        _delegates(root),
-        tuple(Finding("camera", True, f"/dev/{path.name}") for path in sorted((root / "dev").glob("video*"))),
+        tuple(Finding(one.name, True, one.where) for one in hardware),
+        tuple(Finding(name, True, str(path)) for name, path in libraries(root).values()),
+        tuple(Finding(name, True, node) for name, node in cameras(root)),
         machine.temperatures,
         slow,
-        tuple(_advice(backends, helpers, slow)),
+        (*_advice(backends, helpers, slow), *_missing(root, hardware)),
     )
 
 
@@ -155,18 +138,28 @@ def _backends() -> tuple[Finding, ...]:
         try:
             driver = backend_class(name)
             there = driver.is_installed()
-            detail = _version(driver.package) if there else f"pip install '{driver.install}'"
+            detail = f"{driver.version()}{_devices(name)}" if there else f"pip install '{driver.install}'"
         except EdgecvError as error:
             there, detail = False, str(error)
+        except Exception as error:  # noqa: BLE001  a library that is damaged fails in its own way when it is imported
+            there, detail = False, f"installed, but cannot be started: {' '.join(str(error).split())}"
         found.append(Finding(f"{name} ({', '.join(driver.formats)})", there, detail))
     return tuple(found)
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "installed"
+def _devices(backend: str) -> str:
+    """On what a library says that it can run here; it is imported for that."""
+    if backend == "onnxruntime":
+        import onnxruntime
+
+        names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    elif backend == "openvino":
+        import openvino
+
+        names = list(openvino.Core().available_devices)
+    else:
+        return ""
+    return f", runs on {', '.join(names)}"
 
 
 def _helper(name: str) -> Finding:
@@ -177,30 +170,6 @@ def _helper(name: str) -> Finding:
         except importlib.metadata.PackageNotFoundError:
             continue
     return Finding(f"{name}: {purpose}", False, f"pip install 'edgecv-runtime[{extra}]'")
-
-
-def _accelerators(root: Path) -> tuple[Finding, ...]:
-    found = [Finding(name, True, node) for node, name in _ACCELERATORS.items() if (root / node.lstrip("/")).exists()]
-    for device in sorted((root / "sys/bus/usb/devices").glob("*")):
-        name = _USB.get((system_text(device / "idVendor"), system_text(device / "idProduct")))
-        if name is not None:
-            found.append(Finding(name, True, f"USB {device.name}"))
-    return tuple(found)
-
-
-def _delegates(root: Path) -> tuple[Finding, ...]:
-    folders = [
-        *root.glob("usr/lib"),
-        *root.glob("usr/lib/*-linux-gnu*"),
-        *root.glob("usr/local/lib"),
-        *root.glob("lib"),
-    ]
-    found = []
-    for library, name in _DELEGATES.items():
-        path = next((folder / library for folder in folders if (folder / library).exists()), None)
-        if path is not None:
-            found.append(Finding(name, True, str(path)))
-    return tuple(found)
 
 
 def _advice(backends: tuple[Finding, ...], helpers: tuple[Finding, ...], slow: tuple[str, ...] | None) -> list[str]:
@@ -216,3 +185,12 @@ def _advice(backends: tuple[Finding, ...], helpers: tuple[Finding, ...], slow: t
     if cpu.saturates_int8():
         advice.append("8-bit sums saturate on this processor: int8 models run with their precise, slower kernels")
     return advice
+
+
+def _missing(root: Path, found: tuple[Accelerator, ...]) -> list[str]:
+    """Accelerators that nothing can use, for want of a library."""
+    return [
+        f"{one.name} is here, but not {one.library}: {one.install}"
+        for one in found
+        if one.install and not has_library(root, one.library)
+    ]

@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from edgecv_runtime.errors import InputError
 from edgecv_runtime.images import Image, as_rgb, cv2
-from edgecv_runtime.results import Classification, Detections, Pose, Segmentation
+from edgecv_runtime.results import Anomaly, Classification, Detections, Pose, Segmentation
+from edgecv_runtime.results_picture import Picture
 
 Color = tuple[int, int, int]
 
 _OPACITY = 0.5  # of a mask over the picture
+_RED: Color = (230, 30, 30)
 _POINT_SCORE = 0.3  # keypoints below it are not drawn
 
 
@@ -35,7 +37,8 @@ def draw(image: Any, result: Any) -> Image:
     ----------
     image : (H, W, 3) uint8 RGB
         The picture the model was given.
-    result : Classification, Detections, Segmentation or Pose
+    result : Classification, Detections, Segmentation, Pose, Anomaly or Picture
+        A `Picture` takes the place of the other.
 
     Returns
     -------
@@ -54,6 +57,10 @@ def draw(image: Any, result: Any) -> Image:
     elif isinstance(result, Pose):
         points = np.concatenate([result.keypoints, result.scores[:, None]], axis=1)
         _draw_skeleton(canvas, points, result.skeleton, palette(0))
+    elif isinstance(result, Anomaly):
+        _draw_anomaly(canvas, result)
+    elif isinstance(result, Picture):
+        return as_rgb(result.image).copy()
     elif isinstance(result, Classification):
         for row, (_, score, label) in enumerate(result.top(5)):
             _write(canvas, f"{label} {score:.2f}", (0, _line(canvas) * row), palette(row), below=True)
@@ -88,6 +95,16 @@ def _draw_segmentation(canvas: Image, result: Segmentation) -> None:
         if index != 0:
             _write(canvas, f"{label} {100 * share:.0f}%", (0, _line(canvas) * line), palette(index), below=True)
             line += 1
+
+
+def _draw_anomaly(canvas: Image, result: Anomaly) -> None:
+    """Red where the score is high: full at the threshold, or at the map's own maximum where there is none."""
+    if result.map.shape != canvas.shape[:2]:
+        raise InputError(f"a map must have the picture's size {canvas.shape[:2]}; received {result.map.shape}")
+    full = max(float(result.map.max()) if result.threshold is None else result.threshold, 1e-12)
+    share = (_OPACITY * np.clip(result.map / full, 0, 1))[:, :, None]
+    canvas[:] = ((1 - share) * canvas + share * np.array(_RED)).astype(np.uint8)
+    _write(canvas, result.summary, (0, 0), _RED if result.anomalous else palette(1), below=True)
 
 
 def _tint(canvas: Image, mask: npt.NDArray[np.bool_], color: Color) -> None:

@@ -6,6 +6,7 @@ EdgecvError
 ├── OutputError           (OSError)            the result cannot be written; nothing was left behind
 ├── MissingPackageError   (ImportError)        an optional package is needed; the message names the extra
 ├── UnsupportedError      (ValueError)         this combination is refused, with the reason
+│   └── AcceleratorError                       the accelerator that was asked for is not there, or takes nothing
 ├── BundleError           (ValueError)         a bundle or artefact cannot be trusted or read
 │   └── NewerFormatError                       it was written by a newer edgecv
 ├── BackendError          (RuntimeError)       the inference library refused or failed
@@ -39,6 +40,10 @@ class MissingPackageError(EdgecvError, ImportError):
 
 class UnsupportedError(EdgecvError, ValueError):
     """A model × format × precision × target combination is refused, with the reason."""
+
+
+class AcceleratorError(UnsupportedError):
+    """The accelerator that was asked for is not there, or takes nothing: the model would run on the CPU."""
 
 
 class BundleError(EdgecvError, ValueError):

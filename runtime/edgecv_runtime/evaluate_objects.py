@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,8 +14,10 @@ import numpy.typing as npt
 from edgecv_runtime.annotations import AnnotatedImages, read_annotated_images
 from edgecv_runtime.errors import InputError, MissingFileError, UnsupportedError
 from edgecv_runtime.images import Image, cv2, list_images, read_image
-from edgecv_runtime.metrics.coco import DetectionAccuracy, Found, average_precision
+from edgecv_runtime.metrics.coco import AveragePrecision, DetectionAccuracy, Found
+from edgecv_runtime.metrics.keypoints import keypoint_precision
 from edgecv_runtime.metrics.miou import Confusion, SegmentationAccuracy
+from edgecv_runtime.metrics.overlaps import COCO_DEVIATIONS
 from edgecv_runtime.model import Model
 from edgecv_runtime.progress import track
 from edgecv_runtime.results import Detections
@@ -30,7 +33,7 @@ Item = TypeVar("Item")
 def evaluate_detection(
     model: Model, data: str | Path | AnnotatedImages, *, score_threshold: float = SCORE_THRESHOLD
 ) -> DetectionAccuracy:
-    """COCO's average precision and recall of a detector.
+    """COCO's average precision and recall of a detector; of its masks and keypoints, too, where the data know them.
 
     Class indices of the model are led to those of the data by name where both have names, else by number.
 
@@ -53,12 +56,27 @@ def evaluate_detection(
         raise UnsupportedError(f"average precision is of detectors; this is a {model.task} model")
     labelled = data if isinstance(data, AnnotatedImages) else read_annotated_images(data)
     classes = class_map(model.manifest.labels, labelled.names)
-    truths, answers = [], []
+    boxes, masks = AveragePrecision(), AveragePrecision("masks")
+    masked, pointed, truths, answers = True, True, [], []
     with model.configured(score_threshold=score_threshold):
         for item, image in readable([(item.path, item) for item in labelled.images], "evaluating"):
-            truths.append(item.in_pixels(*image.shape[:2]))
-            answers.append(_translated(model(image), classes))
-    return average_precision(truths, answers, len(labelled.images) - len(truths))
+            result = model(image)
+            masked = masked and result.masks is not None and item.outlines is not None
+            truth, found = item.in_pixels(*image.shape[:2], masks=masked), translated(result, classes)
+            boxes.add(truth, found)
+            if masked:
+                masks.add(truth, found)
+            pointed = pointed and truth.keypoints is not None and found.keypoints is not None
+            truths.append(replace(truth, masks=None))
+            answers.append(replace(found, masks=None))
+    skipped = len(labelled.images) - len(truths)
+    points = keypoint_precision(truths, answers, skipped=skipped) if pointed and _are_coco_s(answers) else None
+    return replace(boxes.accuracy(skipped), masks=masks.accuracy(skipped) if masked else None, keypoints=points)
+
+
+def _are_coco_s(answers: Sequence[Found]) -> bool:
+    """Whether keypoints are COCO's 17: how exactly a keypoint can be set is known of those alone."""
+    return all(answer.keypoints is not None and answer.keypoints.shape[1] == len(COCO_DEVIATIONS) for answer in answers)
 
 
 def class_map(labels: Sequence[str] | None, names: Mapping[int, str] | None) -> Mapping[int, int] | None:
@@ -81,11 +99,13 @@ def class_map(labels: Sequence[str] | None, names: Mapping[int, str] | None) -> 
     return known
 
 
-def _translated(result: Detections, classes: Mapping[int, int] | None) -> Found:
+def translated(result: Detections, classes: Mapping[int, int] | None) -> Found:
+    """Detections with the data's class indices, by a `class_map`."""
     indices = result.classes
     if classes is not None:
         indices = np.array([classes.get(index, -1) for index in indices.tolist()], np.int64)
-    return Found(result.boxes.astype(np.float64), result.scores.astype(np.float64), indices)
+    points = None if result.keypoints is None else result.keypoints.astype(np.float64)
+    return Found(result.boxes.astype(np.float64), result.scores.astype(np.float64), indices, result.masks, points)
 
 
 def readable(items: Sequence[tuple[Path, Item]], text: str) -> Iterator[tuple[Item, Image]]:

@@ -100,19 +100,41 @@ def _entries(folder: Path) -> int:
         return 0
 
 
-def throttling(flags: Path = _PI_FLAGS) -> tuple[str, ...] | None:
+def throttling(flags: Path = _PI_FLAGS, system: Path = Path("/sys")) -> tuple[str, ...] | None:
     """What holds the board back, in words; empty: nothing; None: it does not say.
 
     Parameters
     ----------
     flags : Path
-        The kernel's file.
+        The file of a Raspberry Pi's kernel.
+    system : Path
+        ``/sys``: on other boards its cooling devices and clocks tell.
     """
     word = _read(flags)
     word = _asked() if word is None else word
     if word is None:
-        return None
+        return _cooling(system)
     return tuple(text for bit, text in _MEANINGS.items() if word >> bit & 1)
+
+
+def _cooling(system: Path) -> tuple[str, ...] | None:
+    """What the kernel's thermal governor does to the processor, and clocks that are held below what they could be."""
+    said, found = False, []
+    for device in sorted((system / "class/thermal").glob("cooling_device*")):
+        kind, state = system_text(device / "type"), system_text(device / "cur_state")
+        if not state.isdecimal() or not any(word in kind.lower() for word in ("cpu", "processor")):
+            continue
+        said = True
+        if int(state) > 0:
+            found.append(f"throttled by {kind}, step {state} of {system_text(device / 'max_state') or '?'}")
+    for policy in sorted((system / "devices/system/cpu/cpufreq").glob("policy*")):
+        allowed, possible = (system_text(policy / f"{name}_max_freq") for name in ("scaling", "cpuinfo"))
+        if not (allowed.isdecimal() and possible.isdecimal()):
+            continue
+        said = True
+        if int(allowed) < int(possible):
+            found.append(f"clock capped at {int(allowed) / 1e6:.1f} of {int(possible) / 1e6:.1f} GHz ({policy.name})")
+    return tuple(found) if said else None
 
 
 def throttled_now(flags: Path = _PI_FLAGS) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ import numpy.typing as npt
 from edgecv_runtime.artefact import MODEL_SUFFIXES, Artefact
 from edgecv_runtime.backends import Backend, open_backend
 from edgecv_runtime.bundle import SUFFIX, Bundle
+from edgecv_runtime.compiled import special_artefact
 from edgecv_runtime.decoders import Decoder, make_decoder
-from edgecv_runtime.errors import BundleError, InputError, UnsupportedError
+from edgecv_runtime.errors import AcceleratorError, BundleError, InputError, UnsupportedError
 from edgecv_runtime.images import read_image
 from edgecv_runtime.kernels import settled
 from edgecv_runtime.manifest import DecoderSpec, Manifest, TensorSpec
@@ -36,6 +38,9 @@ def load(
     threads: int | None = None,
     kernels: str = "auto",
     *,
+    delegate: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    fallback: str | None = None,
     public_key: str | Path | None = None,
 ) -> Model:
     """Load a bundle, or a bare artefact that carries edgecv metadata.
@@ -48,18 +53,30 @@ def load(
         ``"litert"``, ``"tflite"``, ``"onnxruntime"``, ``"openvino"`` or ``"mock"``. None: the preferred one that
         is installed.
     device : str or None
-        Where to run, as the back end names it. None: the CPU.
+        Where to run: ``"CPU"``, ``"GPU"``, ``"NPU"``, or as the back end names it (``"CUDA"``, ``"TensorRT"``,
+        ``"OpenVINO:GPU"``, ``"GPU.1"``, ``"AUTO"``). None: the CPU, or what `delegate` drives. Where it really runs
+        is in ``model.backend.placement``.
     threads : int or None
         Threads for one inference. None: every core this process may use.
     kernels : {"auto", "fast", "precise"}
         ``"auto"``: what `verify` settled on for this artefact on this machine; else the precise kernels where the CPU's
         fast ones saturate, and the fast ones elsewhere.
+    delegate : str, Path or None
+        For LiteRT: the shared library that takes the model to an accelerator, such as ``"libedgetpu.so.1"``. None: a
+        known one, for device ``"GPU"`` or ``"NPU"``. Where the bundle holds an artefact that was compiled for the
+        accelerator, that one is run.
+    options : mapping or None
+        Settings of the delegate, of ONNX Runtime's execution provider or of OpenVINO's device.
+    fallback : {None, "cpu"}
+        Where the accelerator is not there or takes nothing of the model: None raises, ``"cpu"`` warns and runs there.
     public_key : str, Path or None
         A file of public keys, one of which must have signed the bundle. None: that of the environment variable
         ``EDGECV_PUBLIC_KEY``, else ``/etc/edgecv/public.key``; where there is neither, signatures are not asked for.
 
     Raises
     ------
+    AcceleratorError
+        The accelerator is not there, or would leave the whole model to the CPU.
     MissingFileError, BundleError, MissingPackageError, UnsupportedError, BackendError, InputError
 
     Examples
@@ -70,16 +87,43 @@ def load(
     ('7',)
     """
     path = Path(path)
+    how: dict[str, Any] = {"backend": backend, "device": device, "threads": threads}
+    how |= {"delegate": None if delegate is None else str(delegate), "options": options, "fallback": fallback}
     if path.suffix.lower() not in MODEL_SUFFIXES:
         bundle = Bundle(path)
         check_signature(bundle, public_key)
-        artefact, manifest = bundle.artefact(), bundle.manifest
+        how["kernels"] = kernels if delegate else settled(bundle.artefact(), backend, device, kernels)
+        return load_bundle(bundle, **how)
+    refuse_bare_model(path, public_key)
+    artefact = Artefact.from_file(path)
+    manifest = _embedded(artefact, path)
+    kernels = kernels if delegate else settled(artefact, backend, device, kernels)
+    return Model(artefact, manifest, kernels=kernels, **how)
+
+
+def load_bundle(bundle: Bundle, *, delegate: str | None = None, fallback: str | None = None, **how: Any) -> Model:
+    """The model of an opened bundle: the artefact made for an accelerator where that is meant, else the portable one.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    delegate, fallback, how
+        As in `load`; ``kernels="auto"`` goes by the CPU alone.
+    """
+    try:
+        special = special_artefact(bundle, how.get("backend"), how.get("device"), delegate)
+        if special is not None:
+            settings = {**special.options, **(how.get("options") or {})}
+            return Model(special.artefact, bundle.manifest, **how | {"delegate": special.delegate, "options": settings})
+    except AcceleratorError as error:
+        if fallback is None:
+            raise
+        reason = str(error)
     else:
-        refuse_bare_model(path, public_key)
-        artefact = Artefact.from_file(path)
-        manifest = _embedded(artefact, path)
-    kernels = settled(artefact, backend, device, kernels)
-    return Model(artefact, manifest, backend=backend, device=device, threads=threads, kernels=kernels)
+        return Model(bundle.artefact(), bundle.manifest, delegate=delegate, fallback=fallback, **how)
+    # What was made for the accelerator runs nowhere else: the portable artefact takes its place.
+    warnings.warn(f"running the portable artefact on the CPU instead: {reason}", RuntimeWarning, stacklevel=3)
+    return Model(bundle.artefact(), bundle.manifest, **how | {"device": "CPU", "options": None})
 
 
 def load_second(path: str | Path, *, backend: str | None = None, **how: Any) -> Model:
@@ -109,7 +153,7 @@ class Model:
     ----------
     artefact : Artefact
     manifest : Manifest
-    backend, device, threads, kernels
+    backend, device, threads, kernels, delegate, options, fallback
         As in `load`, save that ``kernels="auto"`` goes by the CPU alone: the same model in every run.
 
     Attributes
@@ -127,18 +171,20 @@ class Model:
         device: str | None = None,
         threads: int | None = None,
         kernels: str = "auto",
+        delegate: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        fallback: str | None = None,
     ) -> None:
         if len(manifest.inputs) != 1:
             raise UnsupportedError(f"a model must have one image input; this one has {len(manifest.inputs)}")
         self.manifest = manifest
         self._artefact = artefact
         self._options: dict[str, Any] = {"backend": backend, "device": device, "threads": threads, "kernels": kernels}
+        self._options |= {"delegate": delegate, "options": options, "fallback": fallback}
         self._decoder: Decoder = make_decoder(manifest)
         self._preprocess = Preprocessor(manifest.inputs[0])
         self._batch = manifest.inputs[0].batch
-        self.backend: Backend = open_backend(
-            artefact, manifest=manifest, backend=backend, device=device, threads=threads, kernels=kernels
-        )
+        self.backend: Backend = open_backend(artefact, manifest=manifest, **self._options)
         try:
             _match(manifest.inputs, self.backend.inputs, "input")
             order = _match(manifest.outputs, self.backend.outputs, "output")
@@ -180,7 +226,7 @@ class Model:
         if self._batch not in (1, None):
             raise InputError(f"this model takes a list of {self._batch} images at a time; received one image")
         tensor, geometry = self._prepare(image)
-        return self._decoder.decode([output[0] for output in self._infer(tensor)], geometry)
+        return self._decoder.decode_seen([output[0] for output in self._infer(tensor)], geometry, tensor[0])
 
     def timed(self, image: npt.NDArray[Any] | str | Path) -> tuple[Any, dict[str, float]]:
         """As calling it with one image; and the seconds that ``preprocess``, ``infer`` and ``decode`` took."""
@@ -192,7 +238,7 @@ class Model:
         raw = self._raw(tensor)
         inferred = perf_counter()
         outputs = self._decoder.activate(raw)
-        result = self._decoder.decode([output[0] for output in outputs], geometry)
+        result = self._decoder.decode_seen([output[0] for output in outputs], geometry, tensor[0])
         decoded = perf_counter()
         return result, {"preprocess": prepared - begun, "infer": inferred - prepared, "decode": decoded - inferred}
 
@@ -318,8 +364,8 @@ class Model:
         prepared = [self._prepare(image) for image in images]
         outputs = self._infer(np.concatenate([tensor for tensor, _ in prepared]))
         return [
-            self._decoder.decode([output[row] for output in outputs], geometry)
-            for row, (_, geometry) in enumerate(prepared)
+            self._decoder.decode_seen([output[row] for output in outputs], geometry, tensor[0])
+            for row, (tensor, geometry) in enumerate(prepared)
         ]
 
 

@@ -28,7 +28,7 @@ from edgecv_runtime.golden import differences as differences
 from edgecv_runtime.golden import replay as replay
 from edgecv_runtime.kernels import remember
 from edgecv_runtime.manifest import INTEGER_PRECISIONS
-from edgecv_runtime.model import Model
+from edgecv_runtime.model import Model, load_bundle
 from edgecv_runtime.signing import check_signature, configured_key
 
 # Timed calls of each set of kernels, in turn: enough for a median, and on a slow device not much more than seconds.
@@ -98,6 +98,7 @@ def verify(
     threads: int | None = None,
     kernels: str = "auto",
     public_key: str | Path | None = None,
+    **accelerator: Any,
 ) -> Verification:
     """Check a bundle's integrity and replay its parity contract here.
 
@@ -115,11 +116,15 @@ def verify(
     public_key : str, Path or None
         As in `load`: where a key is configured, the signature is a check of its own, and nothing of a bundle is run
         that it does not vouch for.
+    accelerator
+        ``delegate``, ``options`` and ``fallback``, as in `load`.
 
     Raises
     ------
     MissingFileError
         No such bundle, or no such key.
+    AcceleratorError
+        The accelerator is not there, or takes nothing of the model.
     MissingPackageError
         No back end for it is installed.
     InputError, UnsupportedError
@@ -146,7 +151,7 @@ def verify(
     if configured_key(public_key) is not None and ask("signature", lambda: _signed(bundle, public_key)) is None:
         return Verification(str(path), tuple(checks), cpu.describe())
     ask("manifest", lambda: _compare_manifests(bundle))
-    trial = _Trial(bundle, {"backend": backend, "device": device, "threads": threads}, kernels)
+    trial = _Trial(bundle, {"backend": backend, "device": device, "threads": threads, **accelerator}, kernels)
     model = ask("load", trial.load)
     if model is not None:
         with model:
@@ -204,6 +209,8 @@ class _Trial:
         self.artefact = self.bundle.artefact()
         model = self._model(self.requested)
         self.kernels = model.backend.kernels
+        if model.backend.device == "CPU":  # perhaps as the fallback: from here on it is what is meant
+            self.options = {name: self.options[name] for name in ("backend", "threads")}
         return model, repr(model)
 
     def prove(self, model: Model) -> str:
@@ -244,7 +251,7 @@ class _Trial:
 
     def _other(self, model: Model, first: Replayed) -> str | None:
         """The back end's other kernels, where they are to be tried."""
-        if self.requested != "auto" or self.options["device"] not in (None, "CPU"):
+        if self.requested != "auto" or model.backend.device != "CPU":
             return None
         integer = model.manifest.precision in INTEGER_PRECISIONS
         if first.kept and not (integer and self.provenance.differences):
@@ -277,8 +284,8 @@ class _Trial:
         return f"with the {here} kernels; the {there} ones {verb}; {cost}", second
 
     def _model(self, kernels: str) -> Model:
-        return Model(self.artefact, self.bundle.manifest, **self.options, kernels=kernels)
+        return load_bundle(self.bundle, **self.options, kernels=kernels)
 
     def _remember(self, model: Model, kernels: str | None) -> None:
-        if self.requested == "auto" and len(model.backend.kernel_sets) > 1 and self.options["device"] in (None, "CPU"):
+        if self.requested == "auto" and len(model.backend.kernel_sets) > 1 and model.backend.device == "CPU":
             remember(self.artefact, type(model.backend), kernels)

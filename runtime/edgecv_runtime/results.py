@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_runtime.errors import InputError
+from edgecv_runtime.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from edgecv_runtime.class_maps import ClassMaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +27,14 @@ class Classification:
         Their scores, as the model gives them (probabilities after a softmax).
     names : tuple of str, or None
         Name of every class of the model, by class index.
+    maps : ClassMaps or None
+        Of a bundle that gives its last feature map: what `cam` is made of.
     """
 
     indices: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     names: tuple[str, ...] | None = None
+    maps: ClassMaps | None = None
 
     def __post_init__(self) -> None:
         shape = self.indices.shape
@@ -39,7 +45,9 @@ class Classification:
             )
 
     @classmethod
-    def from_scores(cls, scores: npt.NDArray[np.float32], names: tuple[str, ...] | None = None) -> Classification:
+    def from_scores(
+        cls, scores: npt.NDArray[np.float32], names: tuple[str, ...] | None = None, maps: ClassMaps | None = None
+    ) -> Classification:
         """From the (C,) scores of all classes.
 
         They are ranked when `indices` or `scores` is first asked for: a loop that skips frames pays nothing for it.
@@ -47,7 +55,7 @@ class Classification:
         if scores.ndim != 1:
             raise InputError(f"scores must be a vector, one number a class; received shape {scores.shape}")
         result = cls.__new__(cls)
-        result.__dict__.update(_by_class=scores, names=names)
+        result.__dict__.update(_by_class=scores, names=names, maps=maps)
         return result
 
     if not TYPE_CHECKING:  # a type checker would take it for every attribute
@@ -72,7 +80,40 @@ class Classification:
         """The best `k` classes (all of them where there are fewer)."""
         if k < 1:
             raise InputError(f"k must be at least 1; received {k}")
-        return Classification(self.indices[:k], self.scores[:k], self.names)
+        return Classification(self.indices[:k], self.scores[:k], self.names, self.maps)
+
+    def cam(self, label: str | int | None = None) -> npt.NDArray[np.float32]:
+        """Class activation map: where the picture speaks for a class (Zhou et al. 2016), without a gradient.
+
+        Parameters
+        ----------
+        label : str or int, optional
+            The class by name or index. Default: the best one.
+
+        Returns
+        -------
+        (H, W) float32
+            At every pixel of the source image; 0 where the model did not look.
+
+        Raises
+        ------
+        UnsupportedError
+            The bundle does not give its last feature map.
+        InputError
+            There is no such class.
+        """
+        if self.maps is None:
+            raise UnsupportedError("this bundle does not give its last feature map: export it with cam=True (--cam)")
+        if label is None:
+            label = int(self.indices[0])
+        if isinstance(label, str):
+            if self.names is None or label not in self.names:
+                raise InputError(f"there is no class {label!r}; there are {', '.join(self.names or ())}")
+            label = self.names.index(label)
+        classes = self.maps.weights.shape[1]
+        if not 0 <= label < classes:
+            raise InputError(f"class must be 0 to {classes - 1}; received {label}")
+        return self.maps.in_source(label)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -354,6 +395,77 @@ class Pose:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {"keypoints": self.keypoints.tolist(), "scores": self.scores.tolist(), "labels": list(self.labels)}
+
+
+@dataclass(frozen=True, eq=False)
+class Anomaly:
+    """How far a picture is from what a model has learned as usual, and where.
+
+    Attributes
+    ----------
+    map : (H, W) float32
+        Scores at every pixel of the source image, not negative; 0 where the model did not look (a crop).
+    score : float
+        Of the whole picture.
+    threshold : float or None
+        Above it a picture counts as anomalous; None where nobody has set one.
+    """
+
+    map: npt.NDArray[np.float32]
+    score: float
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.map.ndim != 2:
+            raise InputError(f"an anomaly map must be (H, W); received shape {self.map.shape}")
+
+    @property
+    def anomalous(self) -> bool | None:
+        """Whether the score is above the threshold; None without one."""
+        return None if self.threshold is None else self.score > self.threshold
+
+    @property
+    def peak(self) -> tuple[int, int]:
+        """x, y of the pixel with the highest score."""
+        row, column = np.unravel_index(int(self.map.argmax()), self.map.shape)
+        return int(column), int(row)
+
+    def top(self, k: int = 1) -> Anomaly:
+        """The same: a picture has one score."""
+        if k < 1:
+            raise InputError(f"k must be at least 1; received {k}")
+        return self
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, int], float, str]]:
+        """((x, y) of the peak, score, label), once."""
+        return iter(((self.peak, self.score, self._label),))
+
+    def __repr__(self) -> str:
+        height, width = self.map.shape
+        return f"<Anomaly {width}×{height}: {self.summary}>"
+
+    @property
+    def _label(self) -> str:
+        return {None: "score", True: "anomalous", False: "normal"}[self.anomalous]
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        x, y = self.peak
+        return f"{self._label} {self.score:.4g} [{x} {y}]"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; of the map its size and its peak."""
+        return {
+            "score": self.score,
+            "threshold": self.threshold,
+            "anomalous": self.anomalous,
+            "peak": list(self.peak),
+            "size": list(self.map.shape),
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,7 +119,21 @@ def test_signals_and_volumes_convert(benchmark_module: Any, name: str, format: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cifar_resnet20", "alexnet", "resnext50", "googlenet", "nin"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cifar_resnet20",
+        "alexnet",
+        "resnext50",
+        "googlenet",
+        "nin",
+        "autoencoder",
+        "fcn8s",
+        "unet",
+        "unet_same",
+        "segnet",
+    ],
+)
 def test_networks_with_layers_of_their_own_are_proven_everywhere(benchmark_module: Any, name: str) -> None:
     combinations = [(format, precision) for format in ("tflite", "onnx", "openvino") for precision in ("fp32", "int8")]
     rows = benchmark_module.rows_of(name, combinations)

@@ -24,6 +24,7 @@ def model_of(raw: Any, activation: Any = None) -> Any:
 
     return SimpleNamespace(
         task="classification",
+        manifest=SimpleNamespace(outputs=[SimpleNamespace(name="scores")]),
         raw_outputs=raw_outputs,
         outputs=lambda image: [finish(values) for values in raw_outputs(image)],
         comparable=list,
@@ -42,7 +43,9 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 def test_what_is_told() -> None:
     expected = np.array([[0.9, 0.1], [0.4, 0.6]], np.float32)
-    proof = prove(model_of([[0.8, 0.2], [0.55, 0.45]]), Plan("tflite", "dynamic"), pictures(2), expected, "calibration")
+    proof = prove(
+        model_of([[0.8, 0.2], [0.55, 0.45]]), Plan("tflite", "dynamic"), pictures(2), [expected], "calibration"
+    )
     assert proof.to_dict() == {
         "images": 2, "origin": "calibration", "max_abs": pytest.approx(0.15), "agreement": 0.5,
     }  # fmt: skip
@@ -55,7 +58,7 @@ def test_what_is_told() -> None:
 def test_integer_artefacts_are_compared_at_the_logits_and_judged_by_probability(precision: str) -> None:
     expected = np.array([[4.0, 0.0], [0.0, 4.0]], np.float32)
     proof = prove(
-        model_of([[3.0, 0.0], [0.0, 4.0]], softmax), Plan("onnx", precision), pictures(2), expected, "generated"
+        model_of([[3.0, 0.0], [0.0, 4.0]], softmax), Plan("onnx", precision), pictures(2), [expected], "generated"
     )
     assert proof.max_abs == pytest.approx(softmax(np.array([4.0, 0]))[0] - softmax(np.array([3.0, 0]))[0], abs=1e-6)
     assert proof.agreement == 1.0
@@ -69,7 +72,7 @@ def test_the_floors_of_an_exact_artefact() -> None:
         ("fp32", [4e-4, 4e-5]), ("fp16", [2e-2, 2e-3]), ("dynamic", [8e-2, 8e-3]), ("int8", [0.4, 0.04]),
         ("mixed", [0.4, 0.04]), ("int16x8", [0.1, 0.01]),
     ):  # fmt: skip
-        proof = prove(model_of(expected), Plan("tflite", precision), pictures(2), expected, "generated")
+        proof = prove(model_of(expected), Plan("tflite", precision), pictures(2), [expected], "generated")
         np.testing.assert_allclose(proof.golden.tolerance, [floors], rtol=1e-6)
         assert (proof.max_abs, proof.agreement) == (0.0, 1.0)
 
@@ -80,7 +83,7 @@ def test_the_floors_of_an_exact_artefact() -> None:
 def test_the_limit(precision: str, limit: float) -> None:
     expected = np.array([[1.0, 0.0]], np.float32)
     plan = Plan("onnx", precision)
-    check = partial(prove, plan=plan, images=pictures(1), expected=expected, origin="generated")
+    check = partial(prove, plan=plan, images=pictures(1), expected=[expected], origin="generated")
     assert isinstance(check(model_of([[1 - 0.9 * limit, 0.0]])), Proof)
     with pytest.raises(CheckFailedError) as caught:
         check(model_of([[1 - 1.1 * limit, 0.0]]))
@@ -92,7 +95,7 @@ def test_the_limit(precision: str, limit: float) -> None:
 
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(CheckFailedError, match="differs from its float source by nan"):
-        prove(model_of([[np.nan, 0.0]]), Plan("onnx", "fp32"), pictures(1), np.zeros((1, 2), np.float32), "generated")
+        prove(model_of([[np.nan, 0.0]]), Plan("onnx", "fp32"), pictures(1), [np.zeros((1, 2), np.float32)], "generated")
 
 
 def test_the_chosen_pictures_are_spread_and_small() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecv.models.factory import architecture_of, create_model
+from edgecv.models.factory import create_model
 from edgecv_export.plan import Plan
-from edgecv_export.sources.keras import KerasSource
+from edgecv_export.sources import source_of
 from edgecv_runtime.backends import open_backend
 
 # Input and options: small, and each of its kind (cropping, unpooling, transposed and dilated convolutions).
@@ -49,10 +49,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 def test_converted(model: Any, format: str, precision: str) -> None:
     if precision == "int8" and model.name not in INT8:
         pytest.skip("random weights say nothing of this network in int8")
-    architecture = architecture_of(model)
-    assert architecture is not None
-    # The exporter's own entrance takes classifiers and embedders; the road behind it takes any network.
-    source = KerasSource(model, architecture.record.preprocessing, "classification", architecture.to_dict())
+    source: Any = source_of(model)
     pixels = np.random.default_rng(1).integers(0, 256, (12, *model.input_shape[1:]), np.uint8)
     artefact = source.convert(Plan(format, precision), pixels)
     expected = np.asarray(model(source.normalize(pixels[:4]), training=False))

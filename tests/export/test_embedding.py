@@ -14,9 +14,9 @@ import pytest
 import edgecv
 import edgecv_runtime as ert
 from edgecv.models.registry import Preprocessing
-from edgecv_export import contract
 from edgecv_export.exporter import export
 from edgecv_export.plan import Plan
+from edgecv_export.tasks import Compared, task_of
 from edgecv_runtime.errors import CheckFailedError, InputError, UnsupportedError
 from edgecv_runtime.evaluate_faces import evaluate_embedding
 
@@ -113,20 +113,27 @@ def test_what_does_not_apply(embedder: Any, people: Path, tmp_path: Path) -> Non
         export(embedder, tmp_path / "e.edgecv", **options, **more)
     image = keras.Input((8, 8, 3))
     maps = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
-    with pytest.raises(InputError, match=r"an embedder must give \(N, D\); received \(None, 8, 8, 2\)"):
+    with pytest.raises(InputError, match=r"an embedder must give \(N, D\); received \['N', 8, 8, 2\]"):
         export(maps, tmp_path / "e.edgecv", **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_vectors_that_point_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = np.float32([[3, 4], [1, 0]])
-    plan = Plan("onnx", "fp32")
-    assert contract._least_cosine(plan, 2 * wanted, wanted) == pytest.approx(1)
+def test_vectors_that_point_elsewhere() -> None:
+    wanted, task = np.float32([[3, 4], [1, 0]]), task_of("embedding")
+
+    def compared(precision: str, answers: np.ndarray) -> Compared:
+        return Compared(Plan("onnx", precision), ("vector",), (answers,), (wanted,), list)
+
+    same = compared("fp32", 2 * wanted)
+    task.check(same)
+    assert task.figures(same) == {"agreement": None, "cosine": pytest.approx(1)}
+    other = np.float32([[4, 3], [1, 0]])
     with pytest.raises(
         CheckFailedError, match="has a cosine of 0.96 to its float source's .at least 0.999 is required"
     ):
-        contract._least_cosine(plan, np.float32([[4, 3], [1, 0]]), wanted)
-    assert contract._least_cosine(Plan("onnx", "int8"), np.float32([[4, 3], [1, 0]]), wanted) == pytest.approx(0.96)
+        task.check(compared("fp32", other))
+    task.check(compared("int8", other))
+    assert task.figures(compared("int8", other))["cosine"] == pytest.approx(0.96)
 
 
 @pytest.mark.slow

@@ -17,10 +17,9 @@ from keras import layers
 import edgecv
 import edgecv_runtime as ert
 from edgecv.models.registry import Preprocessing
-from edgecv_export import exporter
 from edgecv_export.exporter import export
 from edgecv_export.quantize.recipe import Recipe
-from edgecv_export.reference import Fidelity
+from edgecv_export.reference import Fidelity, Reference
 from edgecv_export.sources import Source, source_of
 from edgecv_runtime import bundle as bundle_module
 from edgecv_runtime.errors import CheckFailedError, InputError, MissingFileError, OutputError, UnsupportedError
@@ -336,7 +335,7 @@ def two_inputs() -> Any:
 def two_outputs() -> Any:
     image = keras.Input((8, 8, 3))
     x = layers.Flatten()(image)
-    return keras.Model(image, [layers.Dense(2)(x), layers.Dense(3)(x)])
+    return keras.Model(image, [layers.Dense(2, name="one")(x), layers.Dense(3, name="two")(x)])
 
 
 def three_dimensions() -> Any:
@@ -367,9 +366,13 @@ class Own(keras.Model):
 @pytest.mark.parametrize(
     ("build", "kind", "message"),
     [
-        (two_inputs, UnsupportedError, "a classification model has one input and one output; received 2 and 1"),
-        (two_outputs, UnsupportedError, "a classification model has one input and one output; received 1 and 2"),
-        (three_dimensions, InputError, "a classification model must give (N, classes); received (None, 8, 24)"),
+        (two_inputs, UnsupportedError, "a model must have one image input; received 2 inputs"),
+        (
+            two_outputs,
+            UnsupportedError,
+            "a classification model has one output; received 2 (one, two): say how they are read (decoder=)",
+        ),
+        (three_dimensions, InputError, "a classification model must give (N, classes); received ['N', 8, 24]"),
         (
             any_size,
             InputError,
@@ -453,9 +456,12 @@ def test_a_target(tmp_path: Path) -> None:
 
 
 def test_another_task(tmp_path: Path) -> None:
-    error = refused(tmp_path, task="detection")
+    error = refused(tmp_path, task="style")
     assert isinstance(error, UnsupportedError)
-    assert str(error) == "this version exports classification and embedding models; received task 'detection'"
+    assert str(error) == (
+        "this version exports classification, embedding, segmentation, detection, pose, anomaly, image models; "
+        "received task 'style'"
+    )
 
 
 @pytest.mark.parametrize("precision", ["int8", "int16x8"])
@@ -646,7 +652,7 @@ def test_a_drop_that_is_too_large(
 ) -> None:
     """Where nothing is searched, the budget is checked."""
     worse = Fidelity(ClassificationAccuracy(top1=0.5, top5=1.0, n=30, skipped=0), 0.5, 0, 15, ())
-    monkeypatch.setattr(exporter.Reference, "compare", lambda *_: worse)
+    monkeypatch.setattr(Reference, "compare", lambda *_: worse)
     error = refused(tmp_path, evaluation=labelled, max_drop=2.5, precision=precision, calibration=calibration)
     assert isinstance(error, CheckFailedError)
     assert str(error) == ("top-1 falls from 100.00 % to 50.00 %: 50.00 points, 2.5 were allowed; nothing was written")
@@ -756,7 +762,7 @@ def _blind(job: Any) -> Any:
 def test_labels_of_the_wrong_count(labels: list[str], tmp_path: Path) -> None:
     error = refused(tmp_path, labels=labels)
     assert isinstance(error, InputError)
-    assert str(error) == f"there must be one label per class: 10 classes; received {len(labels)} labels"
+    assert str(error) == f"there must be one label per class: 10 classes, {len(labels)} labels"
 
 
 def test_another_keras_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from edgecv_export.sources import Source
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import InputError
 from edgecv_runtime.evaluate import ClassificationAccuracy, LabelledImage
+from edgecv_runtime.manifest import DecoderSpec, TensorSpec
 
 
 class Told(Source):
@@ -31,25 +32,24 @@ class Told(Source):
         return 4, 4
 
     @property
-    def classes(self) -> int:
-        return self.table.shape[1]
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return (TensorSpec("scores", (1, self.table.shape[1]), "float32"),)
 
-    def predict_pixels(self, pixels: np.ndarray) -> np.ndarray:
+    def answers(self, pixels: np.ndarray) -> tuple[np.ndarray, ...]:
         self.asked.append(len(pixels))
-        return self.table[pixels[:, 0, 0, 0]]
+        return (self.table[pixels[:, 0, 0, 0]],)
 
     def convert(self, plan: Plan, pixels: np.ndarray, recipe: Recipe | None = None) -> Artefact:
         raise NotImplementedError
-
-    def final_activation(self, plan: Plan) -> str:
-        return "none"
 
     def cost(self) -> dict[str, int | None]:
         return {"parameters": None, "macs": None}
 
 
 def told(table: Any) -> Told:
-    source = Told(None, Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3), "classification", {})
+    source = Told(
+        None, Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3), "classification", {}, DecoderSpec("classification")
+    )
     object.__setattr__(source, "table", np.array(table, np.float32))
     object.__setattr__(source, "asked", [])
     return source

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgecv_export.reference import Reference
-from edgecv_export.reference_faces import FaceReference, read_evaluation, reference_of
+from edgecv_export.reference_faces import FaceReference
+from edgecv_export.tasks import task_of
 from edgecv_runtime.evaluate import LabelledImage
 
 
@@ -19,10 +20,9 @@ class Told:
 
     size, classes = (4, 4), 2
 
-    def __init__(self, *degrees: float, task: str = "embedding") -> None:
+    def __init__(self, *degrees: float) -> None:
         angles = np.radians(degrees)
         self.table = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-        self.task = task
 
     def pixels(self, images: list[np.ndarray]) -> np.ndarray:
         return np.stack(images)
@@ -71,8 +71,9 @@ def test_an_artefact_beside_it(items: list[LabelledImage]) -> None:
 
 @pytest.mark.filterwarnings("ignore:a false-accept rate of 0.001 needs")
 def test_by_task(items: list[LabelledImage], tmp_path: Path) -> None:
-    embedder: Any = Told(0, 10, 30, 60)
-    classifier: Any = Told(0, 10, 30, 60, task="classification")
-    assert isinstance(reference_of(embedder, items, None), FaceReference)
-    assert isinstance(reference_of(classifier, items, None), Reference)
-    assert read_evaluation(embedder, tmp_path, None) == read_evaluation(classifier, tmp_path, None) == items
+    told: Any = Told(0, 10, 30, 60)
+    embedding, classification = task_of("embedding"), task_of("classification")
+    assert isinstance(embedding.evaluation(told, items, None), FaceReference)
+    assert isinstance(classification.evaluation(told, items, None), Reference)
+    assert embedding.read_evaluation(told, tmp_path, None) == items
+    assert classification.read_evaluation(told, tmp_path, None) == items

@@ -26,6 +26,7 @@ from edgecv_export.training import TrainingPictures
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import CheckFailedError, UnsupportedError
 from edgecv_runtime.evaluate import read_labelled_images
+from edgecv_runtime.manifest import DecoderSpec, TensorSpec
 
 SIZE = 4
 CLASSES = 3
@@ -72,19 +73,16 @@ class Stub(Source):
         return SIZE, SIZE
 
     @property
-    def classes(self) -> int:
-        return CLASSES
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return (TensorSpec("scores", (1, CLASSES), "float32"),)
 
-    def predict_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        return pixels.mean((1, 2), dtype=np.float32)
+    def answers(self, pixels: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (pixels.mean((1, 2), dtype=np.float32),)
 
     def convert(self, plan: Plan, pixels: np.ndarray, recipe: Recipe | None = None) -> Artefact:
         assert recipe is not None
         self.asked.append((plan.precision, recipe.to_dict()))
         return brightest_channel(self.quality(plan, recipe))
-
-    def final_activation(self, plan: Plan) -> str:
-        return "none"
 
     def cost(self) -> dict[str, int | None]:
         return {"parameters": 3, "macs": None}
@@ -106,7 +104,7 @@ class Stub(Source):
 
 def stub(**what: Any) -> Stub:
     plain = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)
-    return Stub(None, plain, "classification", {"name": "stub"}, **what)
+    return Stub(None, plain, "classification", {"name": "stub"}, DecoderSpec("classification"), **what)
 
 
 @pytest.fixture(scope="module")

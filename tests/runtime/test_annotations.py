@@ -89,6 +89,29 @@ def test_coco(tmp_path: Path) -> None:
         assert (truth.classes.tolist(), truth.areas.tolist()) == ([1, 0], [5.5, 300])
         assert truth.crowd.tolist() == [True, False]
     assert len(found.images[0].truth.classes) == 0
+    assert truth.masks is None and truth.keypoints is None  # not every object has them
+
+
+def test_coco_outlines_and_keypoints(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "b.png")
+    runs = {"size": [40, 80], "counts": [41, 2, 40 * 80 - 43]}
+    first, second = COCO["annotations"]
+    known = [
+        {**first, "segmentation": runs, "keypoints": [1, 2, 2, 3, 4, 1]},
+        {**second, "segmentation": [[10, 20, 40, 20, 40, 30, 10, 30]], "keypoints": [0, 0, 0, 9, 9, 2]},
+    ]
+    document = {**COCO, "images": COCO["images"][:1], "annotations": known}
+    write(tmp_path / "annotations" / "instances.json", json.dumps(document))
+    image = read_annotated_images(tmp_path).images[0]
+    truth = image.in_pixels(40, 80, masks=True)
+    expected = np.zeros((2, 40, 80), bool)
+    expected[0, 1:3, 1] = True  # runs go column by column
+    expected[1, 20:30, 10:40] = True
+    np.testing.assert_array_equal(truth.masks, expected)
+    assert truth.keypoints.tolist() == [[[1, 2, 2], [3, 4, 1]], [[0, 0, 0], [9, 9, 2]]]
+    assert image.in_pixels(40, 80).masks is None  # drawn only where they are wanted
+    with pytest.raises(InputError, match=r"run lengths must be of the picture's size \[41, 80\]"):
+        image.in_pixels(41, 80, masks=True)
 
 
 @pytest.mark.parametrize(

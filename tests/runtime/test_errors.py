@@ -12,6 +12,7 @@ BUILTIN = {
     "OutputError": OSError,
     "MissingPackageError": ImportError,
     "UnsupportedError": ValueError,
+    "AcceleratorError": ValueError,
     "BundleError": ValueError,
     "NewerFormatError": ValueError,
     "BackendError": RuntimeError,
@@ -29,6 +30,7 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
         assert issubclass(error, errors.EdgecvError) and issubclass(error, builtin)
         assert f"─ {name} " in (errors.__doc__ or "")
     assert issubclass(errors.NewerFormatError, errors.BundleError)
+    assert issubclass(errors.AcceleratorError, errors.UnsupportedError)
 
 
 @pytest.mark.parametrize("name", BUILTIN)

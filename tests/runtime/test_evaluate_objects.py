@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,6 +17,7 @@ import pytest
 import edgecv_runtime as ert
 from edgecv_runtime.errors import InputError, UnsupportedError
 from edgecv_runtime.evaluate_objects import class_map, evaluate_detection, evaluate_segmentation, read_mask
+from edgecv_runtime.results import Detections
 
 Bundle = Callable[..., Path]
 
@@ -63,6 +68,56 @@ def test_unreadable_pictures_are_skipped_and_counted(object_bundle: Bundle, tmp_
             path.write_bytes(b"")
         with pytest.warns(RuntimeWarning), pytest.raises(InputError, match="none of the 3 labelled images"):
             evaluate_detection(model, folder)
+
+
+class Fixed:
+    """Stands for a detector: always the same answer."""
+
+    task = "detection"
+    manifest = SimpleNamespace(labels=("person",))
+
+    def __init__(self, answer: Detections) -> None:
+        self._answer = answer
+
+    def __call__(self, image: np.ndarray) -> Detections:
+        return self._answer
+
+    def configured(self, **parameters: Any) -> Any:
+        return contextlib.nullcontext()
+
+
+def test_masks_and_keypoints_are_measured_where_both_have_them(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "annotations").mkdir()
+    assert cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((60, 80, 3), np.uint8))
+    points = [[x, y, 2] for x in (12, 20, 30) for y in (12, 20, 30)] + [[25, 25, 1]] * 8
+    entry = {
+        "image_id": 1, "category_id": 1, "bbox": [10, 10, 40, 40], "area": 1600, "iscrowd": 0,
+        "segmentation": [[10, 10, 50, 10, 50, 50, 10, 50]], "keypoints": np.array(points).ravel().tolist(),
+    }  # fmt: skip
+    document = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [entry],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (tmp_path / "annotations" / "a.json").write_text(json.dumps(document))
+    half = np.zeros((1, 60, 80), bool)
+    half[:, 10:50, 10:34] = True  # 24 of 40 columns: an overlap of 0.6
+    answer = Detections(
+        np.float32([[10, 10, 50, 50]]), np.float32([0.9]), np.array([0]), ("person",), half, np.float32([points])
+    )
+    found = evaluate_detection(Fixed(answer), tmp_path)  # type: ignore[arg-type]
+    assert (
+        found.map == pytest.approx(1)
+        and found.masks.map == pytest.approx(0.3)
+        and found.masks.map50 == pytest.approx(1)
+    )
+    assert found.keypoints.map == pytest.approx(1) and found.keypoints.objects == 1
+    document = found.to_dict()
+    assert document["masks"]["map50"] == found.masks.map50 and document["map"] == found.map
+    assert document["keypoints"]["map50"] == pytest.approx(1)
+    boxes_only = evaluate_detection(Fixed(replace(answer, masks=None, keypoints=None)), tmp_path)  # type: ignore[arg-type]
+    assert boxes_only.masks is None and boxes_only.keypoints is None and "masks" not in boxes_only.to_dict()
 
 
 def test_names_that_have_nothing_in_common() -> None:

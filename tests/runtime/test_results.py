@@ -104,7 +104,7 @@ def test_decode_takes_any_singleton_shape(tiny: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"decoder": DecoderSpec("yolo")}, "decoder must be one of blazeface, .*; the manifest says 'yolo'"),
+        ({"decoder": DecoderSpec("yolo")}, "decoder must be one of anomaly, blazeface, .*; the manifest says 'yolo'"),
         ({"decoder": DecoderSpec("classification", {"activation": "relu"})}, "takes activation = none | softmax"),
         ({"decoder": DecoderSpec("classification", {"activation": []})}, "takes activation"),
         ({"decoder": DecoderSpec("classification", {"threshold": 1})}, "takes activation"),

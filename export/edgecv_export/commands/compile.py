@@ -11,13 +11,18 @@ from edgecv_runtime.errors import InputError
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="a .edgecv bundle that holds a TFLite artefact")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a .edgecv bundle of the format that the tool starts from")
     parser.add_argument("--target", required=True, metavar="ID", help="a device from `edgecv targets`")
     parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv")
     parser.add_argument(
         "--only-compiled",
         action="store_true",
         help="leave out the portable artefact: the bundle is smaller, and runs on the device only",
+    )
+    parser.add_argument(
+        "--calibrate",
+        metavar="DIR",
+        help="pictures for tools that quantize by themselves (default: those of the parity contract)",
     )
     add_json_option(parser)
 
@@ -31,7 +36,9 @@ def _run(options: argparse.Namespace) -> int:
         target = load_target(options.target)
     except TargetError as error:
         raise InputError(str(error)) from None
-    manifest = compile_bundle(options.bundle, target, options.output, only_compiled=options.only_compiled)
+    manifest = compile_bundle(
+        options.bundle, target, options.output, only_compiled=options.only_compiled, calibration=options.calibrate
+    )
     device = Bundle(options.output).report()["device"]
     if options.json:
         say_json({"bundle": options.output, "manifest": manifest.to_dict(), "device": device})
@@ -43,8 +50,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _shown(device: dict[str, Any]) -> list[str]:
-    counts = device["compatibility"]["counts"]
-    lines = [f"{device['target']}: {sum(counts.values())} operators"]
+    checked = device.get("compatibility")
+    lines = [f"{device['target']}" + ("" if checked is None else f": {sum(checked['counts'].values())} operators")]
     compiler = device.get("compiler")
     if compiler is not None and "npu_share" in compiler:
         lines += [
@@ -56,7 +63,8 @@ def _shown(device: dict[str, Any]) -> list[str]:
             f"  time        {compiler['milliseconds']:.2f} ms as {compiler['tool']} {compiler['version']} estimates",
         ]
     elif compiler is not None:
-        lines.append(f"  compiler    {compiler.get('note', compiler['tool'])}")
+        made = f"{compiler['tool']}, {kilobytes(compiler['size'])}" if "size" in compiler else compiler["tool"]
+        lines.append(f"  compiler    {compiler.get('note', made)}")
     micro = device.get("micro")
     if micro is not None:
         lines += [

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecv_runtime.cli.command import Command, add_json_option
+from edgecv_runtime.cli.command import Command, add_accelerator_options, add_json_option
 from edgecv_runtime.cli.output import remark, say, say_json
 from edgecv_runtime.errors import CheckFailedError
 
@@ -34,6 +34,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--system-packages", action="store_true", help="let the environment see the device's own Python packages"
     )
     parser.add_argument("--runs", type=int, default=50, metavar="N", help="counted calls of the benchmark")
+    parser.add_argument("--device", metavar="NAME", help="prove it there on this device: CPU, GPU, NPU, CUDA …")
+    add_accelerator_options(parser)
     parser.add_argument("--report", metavar="FILE.json", help="write what the device reports there, too")
     add_json_option(parser)
 
@@ -53,6 +55,7 @@ def _run(options: argparse.Namespace) -> int:
             extras=options.extras,
             system_packages=options.system_packages,
             runs=options.runs,
+            on=_where(options),
             notify=lambda name: remark(f"{name} …"),
         )
     except CheckFailedError as failure:
@@ -64,12 +67,19 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         say_json(done.to_dict())
     else:
-        for line in _shown(done, options.path):
+        for line in _shown(done, options.path, _where(options)):
             say(line)
     return 0
 
 
-def _shown(done: Deployed, path: str) -> list[str]:
+def _where(options: argparse.Namespace) -> list[str]:
+    """The options that say where the bundle is to run, as they were given."""
+    words = [("--device", options.device), ("--delegate", options.delegate), ("--fallback", options.fallback)]
+    words += [("--device-option", pair) for pair in options.device_option]
+    return [word for name, value in words if value is not None for word in (name, value)]
+
+
+def _shown(done: Deployed, path: str, where: list[str]) -> list[str]:
     checks = done.verify["checks"]
     system, latency = done.doctor["system"], done.bench["latency"]
     return [
@@ -77,7 +87,7 @@ def _shown(done: Deployed, path: str) -> list[str]:
         f"verify    {sum(check['passed'] for check in checks)} of {len(checks)} checks passed",
         f"latency   p50 {latency['p50_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms ({latency['n']} calls)",
         f"current   {done.before or 'nothing'} → {done.current}",
-        f"run       {path}/current/env/bin/edgecv run {path}/current/model.edgecv",
+        " ".join([f"run       {path}/current/env/bin/edgecv run {path}/current/model.edgecv", *where]),
     ]
 
 

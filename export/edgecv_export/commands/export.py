@@ -14,6 +14,7 @@ from edgecv_export.commands.preprocessing import (
     preprocessing_of,
     refuse_preprocessing_options,
 )
+from edgecv_export.commands.reading import add_reading_options, reading_of, refuse_reading_options
 from edgecv_export.figure import figure
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, remark, say, say_json
@@ -21,7 +22,7 @@ from edgecv_runtime.errors import CheckFailedError, InputError
 
 if TYPE_CHECKING:
     from edgecv_export.search import Attempt
-    from edgecv_runtime.manifest import Manifest
+    from edgecv_runtime.manifest import DecoderSpec, Manifest
 
 _FOREIGN = (".onnx", ".tflite", ".xml")
 _KERAS = (".keras", ".h5")
@@ -34,7 +35,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="a name from `edgecv models`, a model.keras or .h5 that holds a whole model, or a float model.onnx",
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv", help="with --all-targets: a folder")
-    parser.add_argument("--task", metavar="T", help="of a model from elsewhere: classification (default) or embedding")
+    parser.add_argument(
+        "--task", metavar="T", help="of a model from elsewhere (default: the decoder's, else classification)"
+    )
     parser.add_argument("--weights", metavar="FILE|NAME", help="a weight file, imagenet, or a name the model ships")
     parser.add_argument(
         "--target", metavar="ID", help="a device of `edgecv targets`, which then decides format and precision"
@@ -79,9 +82,18 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         default=(),
         help="layers that stay in float, for --precision mixed without --max-drop",
     )
+    parser.add_argument(
+        "--cam", action="store_true", help="of a classifier: class activation maps on the device (result.cam)"
+    )
+    parser.add_argument(
+        "--nms-in-graph",
+        action="store_true",
+        help="of a detector in ONNX: decode and suppress in the graph, with the thresholds of --set",
+    )
     parser.add_argument("--report", metavar="PAGE.html", help="write what was measured as a page to look at, too")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for the training (default: 0)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, in the order of the class index")
+    add_reading_options(parser)
     add_model_options(parser)
     add_preprocessing_options(parser)
     add_json_option(parser)
@@ -110,7 +122,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.report is not None:
         check_page_path(options.report)
     labels = None if options.labels is None else read_labels(options.labels)
-    model, preprocessing = _model(options)
+    model, preprocessing, decoder = _model(options)
+    if options.nms_in_graph:
+        model = _suppressing(options, preprocessing, decoder)
 
     from edgecv_export.exporter import export
 
@@ -120,6 +134,8 @@ def _run(options: argparse.Namespace) -> int:
             options.output,
             preprocessing=preprocessing,
             task=options.task,
+            decoder=decoder,
+            cam=options.cam,
             format=options.format,
             precision=options.precision,
             calibration=options.calibrate,
@@ -152,7 +168,7 @@ def _export_everywhere(options: argparse.Namespace) -> int:
     """``--all-targets``: every device decides format and precision for itself."""
     from edgecv_export.commands.matrix import Settings, make_matrix, network_of
 
-    names = ("target", "format", "precision", "max_drop", "train", "float_layers", "report")
+    names = ("target", "format", "precision", "max_drop", "train", "float_layers", "cam", "report")
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
     if given:
         raise InputError(f"with --all-targets each device decides: leave out {', '.join(given)}")
@@ -160,13 +176,15 @@ def _export_everywhere(options: argparse.Namespace) -> int:
     return make_matrix([network_of(options, options.model)], settings, json=options.json)
 
 
-def _model(options: argparse.Namespace) -> tuple[Any, Preprocessing | None]:
+def _model(options: argparse.Namespace) -> tuple[Any, Preprocessing | None, DecoderSpec | None]:
+    """The model, what it expects of a picture, and how its outputs are read, where that is not its own."""
     suffix = Path(options.model).suffix.lower()
     if suffix in _FOREIGN:
         return _foreign(options)
+    refuse_reading_options(options, options.model)
     if suffix in _KERAS:
-        return _saved(options)
-    return _build(options), None
+        return *_saved(options), None
+    return _build(options), None, None
 
 
 def _tell(attempt: Attempt) -> None:
@@ -226,12 +244,21 @@ def _saved(options: argparse.Namespace) -> tuple[Any, Preprocessing | None]:
     return load_keras_file(options.model), preprocessing
 
 
-def _foreign(options: argparse.Namespace) -> tuple[Path, Preprocessing | None]:
-    """The model file that was named, and what it expects of a picture."""
+def _foreign(options: argparse.Namespace) -> tuple[Path, Preprocessing | None, DecoderSpec | None]:
+    """The model file that was named, what it expects of a picture, and how its outputs are read."""
     refuse_model_options(options, options.model)
     if options.weights is not None:
         raise InputError(f"{options.model} holds its own weights; received --weights {options.weights}")
-    return Path(options.model), preprocessing_of(options)
+    return Path(options.model), *reading_of(options, Path(options.model))
+
+
+def _suppressing(options: argparse.Namespace, preprocessing: Preprocessing | None, decoder: DecoderSpec | None) -> Any:
+    """``--nms-in-graph``: the ONNX file with decoding and suppression appended."""
+    if Path(options.model).suffix.lower() != ".onnx":
+        raise InputError(f"--nms-in-graph is for a float model.onnx from elsewhere; received {options.model}")
+    from edgecv_export.sources.onnx import OnnxSource
+
+    return OnnxSource.of_file(options.model, preprocessing, options.task, decoder, nms_in_graph=True)
 
 
 def summary(report: dict[str, Any], precision: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Literal
+from typing import Any
 
 from edgecv.models.registry import Preprocessing
 from edgecv_runtime.errors import InputError
@@ -37,7 +37,7 @@ def refuse_preprocessing_options(options: argparse.Namespace, model: str) -> Non
         raise InputError(f"{model} has its own preprocessing: {', '.join(given)} is for models from elsewhere")
 
 
-def color_of(options: argparse.Namespace) -> str:
+def color_of(options: argparse.Namespace) -> Any:
     """The colour order given, or RGB."""
     return options.color or "RGB"
 
@@ -78,13 +78,12 @@ def preprocessing_of(options: argparse.Namespace) -> Preprocessing | None:
     Raises
     ------
     InputError
-        As `normalization_of`, or a colour order that no source takes.
+        As `normalization_of`, or a colour order that there is not.
     """
     normalization = normalization_of(options)
     if normalization is None:
         return None
     given = color_of(options)
-    if given not in ("RGB", "GRAY"):
-        raise InputError(f"--color must be RGB or GRAY for a model that is converted; received {given!r}")
-    color: Literal["RGB", "GRAY"] = "GRAY" if given == "GRAY" else "RGB"
-    return Preprocessing(normalization.mean, normalization.std, color, resize_of(options))
+    if given not in ("RGB", "BGR", "GRAY"):
+        raise InputError(f"--color must be RGB, BGR or GRAY; received {given!r}")
+    return Preprocessing(normalization.mean, normalization.std, given, resize_of(options))

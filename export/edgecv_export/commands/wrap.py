@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from edgecv_export.commands.labels import read_labels
-from edgecv_export.commands.preprocessing import (
-    add_preprocessing_options,
-    normalization_of,
-    resize_of,
-)
+from edgecv_export.commands.preprocessing import add_preprocessing_options, normalization_of
+from edgecv_export.commands.reading import add_reading_options, resize_given, settings_of
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, say, say_json
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.manifest import Resize
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -28,24 +23,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="classification, detection, segmentation, pose or embedding (default: the decoder's)",
     )
-    parser.add_argument(
-        "--decoder",
-        metavar="D",
-        help="how the outputs are read, with the feed its models usually expect: yolox, yolov5, yolov8, yolo-anchor, "
-        "yolo-v1, ssd, ssd-postprocessed, ultraface, blazeface, centernet-like, segmentation, heatmap-pose, embedding "
-        "(default: the task's own; a detector's must be named)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the decoder, VALUE as JSON: --set score_threshold=0.3; can be repeated",
-    )
+    add_reading_options(parser)
     parser.add_argument("--activation", metavar="A", help="none, softmax or sigmoid, yet to be applied (default: none)")
-    parser.add_argument("--align", metavar="A", help="with --resize letterbox: center or top-left (default: center)")
     parser.add_argument(
-        "--pad", type=int, metavar="V", help="with --resize letterbox: grey of the border (default: 114)"
+        "--nms-in-graph",
+        action="store_true",
+        help="of a detector in ONNX: append decoding and suppression to the graph, with the thresholds of --set",
     )
     parser.add_argument("--layout", metavar="L", help="NHWC or NCHW (default: read off the input's shape)")
     parser.add_argument("--precision", metavar="P", help="what the file computes in (default: read off the file)")
@@ -53,30 +36,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", metavar="DIR", help="pictures for the parity contract (default: generated ones)")
     add_preprocessing_options(parser)
     add_json_option(parser)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``: the value as JSON, or else as the text it is."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise InputError(f"--set takes NAME=VALUE; received {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
-
-
-def _resize(options: argparse.Namespace) -> Resize | None:
-    """The resize rule given; None where nothing was, and the decoder's usual one counts."""
-    names = ("resize", "crop_fraction", "interpolation", "align", "pad")
-    if all(getattr(options, name) is None for name in names):
-        return None
-    rule = resize_of(options)
-    if options.align is None and options.pad is None:
-        return rule
-    if rule.mode != "letterbox":
-        raise InputError(f"--align and --pad are for --resize letterbox; received --resize {rule.mode}")
-    return replace(rule, align=options.align or rule.align, pad_value=114 if options.pad is None else options.pad)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -91,15 +50,16 @@ def _run(options: argparse.Namespace) -> int:
         options.output,
         task=options.task,
         decoder=options.decoder,
-        parameters=dict(_setting(text) for text in options.set),
+        parameters=settings_of(options),
         activation=options.activation,
         color=options.color,
         layout=options.layout,
-        resize=_resize(options),
+        resize=resize_given(options),
         normalization=normalization_of(options),
         labels=None if options.labels is None else read_labels(options.labels),
         precision=options.precision,
         images=options.images,
+        nms_in_graph=options.nms_in_graph,
     )
     manifest = wrapped.manifest
     if options.json:

@@ -12,12 +12,14 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgecv_export.compatibility import check
 from edgecv_export.compilers import vela
+from edgecv_export.compilers.kit import Kit, Maker, maker_of, words_of
 from edgecv_export.compilers.vela_memory import predict_sram
 from edgecv_export.memory import measure
 from edgecv_export.metadata import embed
@@ -25,25 +27,37 @@ from edgecv_export.micro import micro_model
 from edgecv_export.tflite_graph import Graph, read_graph
 from edgecv_runtime.artefact import MODEL_MEMBERS
 from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, Bundle, check_output_path, write_bundle
+from edgecv_runtime.compiled import COMPILED_MEMBER
 from edgecv_runtime.errors import BackendError, InputError, UnsupportedError
 from edgecv_runtime.manifest import INTEGER_PRECISIONS, Manifest
 from edgecv_targets import Target
 
-COMPILED_MEMBER = "compiled.tflite"
 _ARRAY_NAME = "model_data"
 
 
-def compile_bundle(source: str | Path, target: Target, output: str | Path, *, only_compiled: bool = False) -> Manifest:
+def compile_bundle(
+    source: str | Path,
+    target: Target,
+    output: str | Path,
+    *,
+    only_compiled: bool = False,
+    calibration: Any = None,
+    report: Mapping[str, Any] | None = None,
+) -> Manifest:
     """Write a bundle that is made ready for a device.
 
     Parameters
     ----------
     source : str or Path
-        A bundle that holds a TFLite artefact.
+        A bundle that holds an artefact of the format that the device's tool starts from.
     target : Target
     output : str or Path
     only_compiled : bool
-        Whether the compiled file takes the portable artefact's place.
+        Whether the compiled file takes the portable artefact's place; of TFLite only.
+    calibration : folder or sequence of pictures, optional
+        For tools that quantize by themselves; default: the pictures of the parity contract.
+    report : mapping, optional
+        Takes the place of the bundle's report, to which ``"device"`` is added.
 
     Returns
     -------
@@ -66,12 +80,20 @@ def compile_bundle(source: str | Path, target: Target, output: str | Path, *, on
     _refuse(bundle.manifest, target)
     manifest = replace(bundle.manifest, target=target.id)
     artefact = embed(bundle.artefact(), manifest)  # `verify` compares both
+    said = bundle.report() if report is None else dict(report)
+    prepare = maker_of(target) if manifest.format == "onnx" else None
+    if prepare is not None:
+        if only_compiled:
+            raise InputError(f"{target.name} is compiled for beside the portable artefact: leave out --only-compiled")
+        kit = _prepared(prepare, bundle, target, calibration)
+        said["device"] = {"target": target.id, "compiler": dict(kit.said)}
+        members = _members(bundle) | artefact.members() | dict(kit.members)
+        return write_bundle(output, manifest, members | {REPORT_MEMBER: json.dumps(said, indent=2).encode()})
     graph = read_graph(artefact.model)
     device, compiled = _compile(artefact.model, graph, target)
     if only_compiled and compiled is None:
         raise InputError(f"nothing was compiled for {target.name}: leave out --only-compiled")
-    members = {name: content for name in manifest.members if (content := bundle.member(name)) is not None}
-    members |= artefact.members()
+    members = _members(bundle) | artefact.members()
     compiled_for = None
     if compiled is not None and only_compiled:
         members[MODEL_MEMBERS["tflite"]] = compiled
@@ -83,18 +105,31 @@ def compile_bundle(source: str | Path, target: Target, output: str | Path, *, on
         array = micro_model(compiled or artefact.model, _ARRAY_NAME)
         members |= array.members(_ARRAY_NAME)
         device["micro"] = array.to_dict()
-    members[REPORT_MEMBER] = json.dumps({**bundle.report(), "device": device}, indent=2).encode()
+    members[REPORT_MEMBER] = json.dumps({**said, "device": device}, indent=2).encode()
     return write_bundle(output, replace(manifest, compiled_for=compiled_for), members)
+
+
+def _prepared(prepare: Maker, bundle: Bundle, target: Target, calibration: Any) -> Kit:
+    """The kit for a tool; without members where the tool has no use for such a model, which then runs on the cores."""
+    try:
+        return prepare(bundle, target, calibration)
+    except UnsupportedError as error:
+        return Kit({}, words_of(target) | {"compiled": False, "note": f"not prepared, it runs on the cores: {error}"})
+
+
+def _members(bundle: Bundle) -> dict[str, bytes]:
+    names = bundle.manifest.members
+    return {name: content for name in names if (content := bundle.member(name)) is not None}
 
 
 def _refuse(manifest: Manifest, target: Target) -> None:
     if manifest.compiled_for is not None:
         raise UnsupportedError(f"this bundle is compiled already, for {manifest.compiled_for}: take the portable one")
-    if manifest.format != "tflite":
-        raise UnsupportedError(f"compiling for a device starts from TFLite; this bundle holds {manifest.format}")
-    wanted = None if target.tool is None else target.tool.input_format
-    if wanted not in (None, "tflite"):
-        raise UnsupportedError(f"{target.name} starts from {wanted}: export with --format {wanted}")
+    wanted = "tflite" if target.tool is None else target.tool.input_format
+    if manifest.format != wanted:
+        raise UnsupportedError(
+            f"{target.name} starts from {wanted}: export with --format {wanted}; this bundle holds {manifest.format}"
+        )
     integer = target.tool is not None and set(target.precisions) <= set(INTEGER_PRECISIONS)
     if integer and manifest.precision not in INTEGER_PRECISIONS:
         raise UnsupportedError(

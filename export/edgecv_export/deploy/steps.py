@@ -82,6 +82,7 @@ def deploy(
     extras: Sequence[str] | None = None,
     system_packages: bool = False,
     runs: int = 50,
+    on: Sequence[str] = (),
     notify: Callable[[str], None] | None = None,
 ) -> Deployed:
     """Bring a bundle and the runtime to a device, and switch to them once they were seen to work there.
@@ -102,6 +103,8 @@ def deploy(
         Whether the environment sees the device's own packages, as a vendor's back end needs it.
     runs : int
         Counted calls of the benchmark.
+    on : sequence of str
+        Options of `edgecv verify` and `edgecv bench` that say where the bundle runs: ``("--device", "NPU")``.
     notify : callable, optional
         Is given the name of each step as it begins.
 
@@ -147,7 +150,7 @@ def deploy(
             _run(device, _missing(offline, facts, wanted), [*pip, *offline, "--find-links", "wheels", wanted])
             _run(device, "the wheels cannot be removed", ["rm", "-rf", "wheels"])  # cards are small
             reports: dict[str, Any] = {}
-            for what in (["doctor"], ["verify", MODEL], ["bench", MODEL, "--runs", str(runs)]):
+            for what in (["doctor"], ["verify", MODEL, *on], ["bench", MODEL, "--runs", str(runs), *on]):
                 step(what[0])
                 reports[what[0]] = _report(device, host, what, reports)
             step("switch")

@@ -17,7 +17,7 @@ def activation_ranges(
     grid: InputGrid,
     *,
     pixels: Collection[str],
-    output: str,
+    outputs: Collection[str],
     layer_of: Callable[[str], str | None],
 ) -> dict[str, Range]:
     """The range of every activation.
@@ -30,8 +30,9 @@ def activation_ranges(
     grid : InputGrid
     pixels : collection of str
         Tensors that hold the image: they get the grid of its pixels, whatever the calibration images reach.
-    output : str
-        The logits: they get room for values beyond those seen, by min-max, since a clipped logit ties the top classes.
+    outputs : collection of str
+        The logits (and whatever else the artefact gives): they get room for values beyond those seen, by min-max, since
+        a clipped logit ties the top classes.
     layer_of : callable
         The scope of the layer whose stored output a tensor is, or None.
     """
@@ -44,10 +45,14 @@ def activation_ranges(
         else:
             found[name] = Range(range_.low * recipe.widen, range_.high * recipe.widen)
     found |= dict.fromkeys(pixels, grid.range)
-    return found | {output: widened(_logits_range(batches, output, recipe, found), OUTPUT_MARGIN)}
+    full = _full_ranges(batches, outputs, recipe, found)
+    return found | {output: widened(range_, OUTPUT_MARGIN) for output, range_ in full.items()}
 
 
-def _logits_range(batches: Batches, output: str, recipe: Recipe, found: Mapping[str, Range]) -> Range:
+def _full_ranges(
+    batches: Batches, outputs: Collection[str], recipe: Recipe, found: Mapping[str, Range]
+) -> dict[str, Range]:
+    """From the smallest to the largest value seen of each output."""
     if recipe.estimator == "minmax" and recipe.widen == 1.0:
-        return found[output]
-    return estimate_ranges(lambda: ({output: tensors[output]} for tensors in batches()), "minmax")[output]
+        return {output: found[output] for output in outputs}
+    return estimate_ranges(lambda: ({name: tensors[name] for name in outputs} for tensors in batches()), "minmax")

@@ -60,7 +60,8 @@ class Job:
         For integer precisions.
     pixels : (N, H, W, C) uint8
         Calibration images at the input's size; empty where the precision needs none.
-    output_name : str
+    output_names : tuple of str
+        What the artefact's outputs are called, in the network's order.
     recipe : Recipe
         For integer precisions: how ranges are found, and which layers stay in float.
     """
@@ -70,7 +71,7 @@ class Job:
     normalize: Callable[[Any], Any]
     grid: InputGrid
     pixels: npt.NDArray[np.uint8]
-    output_name: str
+    output_names: tuple[str, ...]
     recipe: Recipe = field(default_factory=Recipe)
     input_name: str = INPUT_NAME
 

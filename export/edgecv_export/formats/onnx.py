@@ -30,7 +30,7 @@ from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
 from edgecv_runtime.progress import track
 
-_LAYOUT_OPERATIONS = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"})
+LAYOUT_OPERATIONS = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity"})
 
 OPSET = 17  # read by ONNX Runtime 1.12 and later, TensorRT 8.6 and later
 
@@ -56,7 +56,7 @@ def export(job: Job) -> Artefact:
 
 
 def convert_float(job: Job) -> Any:
-    """An ONNX model from uint8 pixels to the network's output, float32 inside."""
+    """An ONNX model from uint8 pixels to the network's outputs, float32 inside."""
     return _convert(trace_float(job), job)
 
 
@@ -75,7 +75,7 @@ def quantize_graph(
     names: LayerNames | None = None,
     fused: Collection[str] = (),
 ) -> Any:
-    """Quantize a float ONNX model of one input and one output, and let it take uint8 pixels.
+    """Quantize a float ONNX model of one input, and let it take uint8 pixels.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def quantize_graph(
         recipe,
         grid,
         pixels=_pixel_tensors(model.graph, model.graph.input[0].name),
-        output=model.graph.output[0].name,
+        outputs=[value.name for value in model.graph.output],
         layer_of=names.stored,
     )
     limits = {name: (np.float32(range_.low), np.float32(range_.high)) for name, range_ in found.items()}
@@ -238,20 +238,20 @@ def _weight_axis(node: Any) -> int:
 
 
 def _convert(function: Any, job: Job) -> Any:
-    """Run tf2onnx, and name the input and the output as in the other formats."""
+    """Run tf2onnx, and name the input and the outputs as in the other formats."""
     import onnx
     import tf2onnx
 
     frozen = freeze(function)  # constants that a layer captured would otherwise become inputs
-    (image,), (output,) = frozen.inputs, frozen.outputs
+    (image,), outputs = frozen.inputs, [output.name for output in frozen.outputs]
     try:
         model, _ = tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(), input_names=[image.name], output_names=[output.name], opset=OPSET
+            frozen.graph.as_graph_def(), input_names=[image.name], output_names=outputs, opset=OPSET
         )
     except (ValueError, KeyError, NotImplementedError) as error:
         raise UnsupportedError(f"ONNX cannot take this model: {' '.join(str(error).split())}") from error
     rename(model, model.graph.input[0].name, job.input_name)
-    rename(model, model.graph.output[0].name, job.output_name)
+    rename_outputs(model, dict(zip(outputs, job.output_names, strict=True)))
     stabilise(model)
     model.producer_name = "edgecv"
     model.graph.ClearField("doc_string")  # the name of the traced function, which is numbered
@@ -260,6 +260,21 @@ def _convert(function: Any, job: Job) -> Any:
     except onnx.checker.ValidationError as error:  # an operation that tf2onnx left as TensorFlow has it
         raise UnsupportedError(f"ONNX cannot take this model: {' '.join(str(error).split())}") from error
     return model
+
+
+def rename_outputs(model: Any, names: Mapping[str, str]) -> None:
+    """Give the outputs other names, and bring them into the order of the mapping.
+
+    By way of names that nothing bears: a new name may be another output's old one.
+    """
+    for old in names:
+        rename(model, old, f"{old}/renamed")
+    for old, new in names.items():
+        rename(model, f"{old}/renamed", new)
+    found = {value.name: value for value in model.graph.output}
+    ordered = [type(value).FromString(value.SerializeToString()) for value in (found[new] for new in names.values())]
+    del model.graph.output[:]
+    model.graph.output.extend(ordered)
 
 
 def rename(model: Any, old: str, new: str) -> None:
@@ -315,7 +330,7 @@ def _pixel_tensors(graph: Any, input_name: str) -> list[str]:
     """The image, and what mere changes of layout make of it."""
     found = [input_name]
     for name in found:
-        readers = [node for node in graph.node if name in node.input and node.op_type in _LAYOUT_OPERATIONS]
+        readers = [node for node in graph.node if name in node.input and node.op_type in LAYOUT_OPERATIONS]
         found.extend(output for node in readers for output in node.output)
     return found
 
@@ -372,7 +387,7 @@ def _first_quantize(graph: Any) -> Any:
         readers = [node for node in graph.node if tensor in node.input]
         if len(readers) == 1 and readers[0].op_type == "QuantizeLinear":
             return readers[0]
-        if len(readers) != 1 or readers[0].op_type not in _LAYOUT_OPERATIONS:
+        if len(readers) != 1 or readers[0].op_type not in LAYOUT_OPERATIONS:
             kinds = ", ".join(sorted({node.op_type for node in readers})) or "nothing"
             raise UnsupportedError(
                 f"int8 ONNX needs a quantizable first layer; here the image goes to {kinds}: use fp16 or dynamic"

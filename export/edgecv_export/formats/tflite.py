@@ -86,12 +86,13 @@ def _convert_int8(job: Job) -> bytes:
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     graph = model.subgraphs[0]
     names = LayerNames(graph)
+    outputs = [names.of(index) for index in graph.outputs]
     found = activation_ranges(
         _observer(bytes(content), names, job),
         job.recipe,
         job.grid,
         pixels=[names.of(graph.inputs[0])],
-        output=names.of(graph.outputs[0]),
+        outputs=outputs,
         layer_of=names.stored,
     )
     for index, tensor in enumerate(graph.tensors):
@@ -102,7 +103,7 @@ def _convert_int8(job: Job) -> bytes:
         mlir_quantize(
             bytes(flatbuffer_utils.convert_object_to_bytearray(model)),
             input_data_type=tf.uint8,
-            output_data_type=tf.float32 if names.of(graph.outputs[0]) in kept else tf.int8,
+            output_data_type=tf.float32 if any(name in kept for name in outputs) else tf.int8,
             denylisted_nodes=kept,
         )
     )
@@ -223,7 +224,7 @@ def _set_range(tensor: Any, range_: Range) -> None:
 
 
 def _with_names(content: bytes, job: Job) -> bytes:
-    """The model with its input and output named as in the other formats, and shorter names between them."""
+    """The model with its input and outputs named as in the other formats, and shorter names between them."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
@@ -232,9 +233,13 @@ def _with_names(content: bytes, job: Job) -> bytes:
         is_constant = model.buffers[tensor.buffer].data is not None
         tensor.name = None if is_constant else shortened(tensor.name.decode()).encode()
     graph.tensors[graph.inputs[0]].name = job.input_name.encode()
-    graph.tensors[graph.outputs[0]].name = job.output_name.encode()
+    names = {index: name.encode() for index, name in zip(graph.outputs, job.output_names, strict=True)}
+    for index, name in names.items():
+        graph.tensors[index].name = name
     for signature in model.signatureDefs or []:
-        signature.inputs[0].name, signature.outputs[0].name = job.input_name.encode(), job.output_name.encode()
+        signature.inputs[0].name = job.input_name.encode()
+        for output in signature.outputs:
+            output.name = names[output.tensorIndex]
     return serialize_tflite(model)
 
 

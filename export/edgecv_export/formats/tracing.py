@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from edgecv_export.formats.job import Job
 from edgecv_export.formats.layer_names import scope_of
-from edgecv_export.quantize.graph import Graph
+from edgecv_export.quantize.graph import Graph, bare
 
 
 def trace_float(job: Job) -> Any:
-    """A tf.function from uint8 pixels (1, H, W, C) to the network's output."""
+    """A tf.function from uint8 pixels (1, H, W, C) to the network's outputs."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec(job.input_shape, tf.uint8, name=job.input_name)])
@@ -23,7 +24,7 @@ def trace_float(job: Job) -> Any:
 
 
 def trace_integer(job: Job) -> Any:
-    """A tf.function from float32 grid values (1, H, W, C) to the logits; its input is quantized afterwards."""
+    """A tf.function from float32 grid values (1, H, W, C) to the network's outputs; the input is quantized later."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec(job.input_shape, tf.float32, name=job.input_name)])
@@ -34,7 +35,10 @@ def trace_integer(job: Job) -> Any:
 
 
 def run_in_scopes(network: Any, values: Any) -> Any:
-    """The network's output, each layer computed under a scope of its name, which the artefact's names carry along."""
+    """The network's outputs (one bare, several as a list), each layer computed under a scope of its name.
+
+    The artefact's names carry the scopes along.
+    """
     import keras
     import tensorflow as tf
 
@@ -43,9 +47,31 @@ def run_in_scopes(network: Any, values: Any) -> Any:
     with _functions_inlined():
         for step in graph.steps:
             with tf.name_scope(f"{scope_of(step.layer.name)}/"):  # with a slash: as it is, even if it was used before
-                outputs = keras.tree.flatten(step.call(tensors))
+                outputs = keras.tree.flatten(step.call_with(_traced(step.layer), tensors))
             tensors |= zip(step.outputs, outputs, strict=True)
-    return tensors[graph.outputs[0]]
+    return bare([tensors[output] for output in graph.outputs])
+
+
+def _traced(layer: Any) -> Callable[..., Any]:
+    """What computes a layer in the trace: the layer itself, but for sums.
+
+    Keras takes the sum of two (1, 1, 1, C) maps, as the last ones of a network at a small input are, for the addition
+    of a bias; a bias that is computed is one that no converter knows.
+    """
+    if type(layer).__name__ != "Add" or type(layer).__module__.partition(".")[0] != "keras":
+        return cast(Callable[..., Any], layer)
+
+    def add(*inputs: Any, **options: Any) -> Any:
+        import keras
+        import tensorflow as tf
+
+        terms = keras.tree.flatten(inputs)
+        alike = {(term.dtype, tuple(term.shape)) for term in terms if tf.is_tensor(term)}
+        if len(alike) != 1 or not all(tf.is_tensor(term) for term in terms):
+            return layer(*inputs, **options)
+        return functools.reduce(tf.add, terms)
+
+    return add
 
 
 @contextmanager

@@ -126,7 +126,9 @@ def run_matrix(
             tell(f"{group[0]}: {group[1]} {group[2]} {done.status}{': ' if done.note else ''}{done.note}")
         rows = [_after(row, converted) for row in rows]
         waiting = [index for index, row in enumerate(rows) if row.status == READY]
-        endings = [_finish_job(rows[index], folder, portable, converted) for index in waiting]
+        endings = [
+            replace(_finish_job(rows[index], folder, portable, converted), calibration=calibration) for index in waiting
+        ]
         for index, row in zip(waiting, engine(finish, endings), strict=True):
             rows[index] = row
             tell(f"{row.model}: {row.target} {row.status}{': ' if row.note else ''}{row.note}")

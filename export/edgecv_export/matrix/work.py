@@ -17,7 +17,7 @@ from edgecv_export.matrix.network import Network
 from edgecv_export.matrix.row import COMPILED, FAILED, PREPARED, READY, REFUSED, Row
 from edgecv_export.metadata import embed
 from edgecv_export.quantize.recipe import Recipe
-from edgecv_export.target_plan import TargetPlan, plan_for
+from edgecv_export.target_plan import plan_for
 from edgecv_export.tflite_graph import Graph, read_graph
 from edgecv_runtime.bundle import REPORT_MEMBER, Bundle, write_bundle
 from edgecv_runtime.cli.output import kilobytes
@@ -75,12 +75,15 @@ class Finish:
     estimate_from : Path or None
         Bundle of the same model in TFLite and the same precision, whose graph stands in where `portable` is in another
         format.
+    calibration : optional
+        For tools that quantize by themselves.
     """
 
     row: Row
     portable: Path
     output: Path
     estimate_from: Path | None
+    calibration: Any = None
 
 
 def convert(job: Conversion) -> Converted:
@@ -131,24 +134,32 @@ def _finish(job: Finish) -> Row:
         precision=manifest.precision,
     )
     report = {**portable.report(), "target": plan.to_dict()}
-    manifest = replace(manifest, target=target.id)
-    artefact = embed(portable.artefact(), manifest)  # `verify` compares both
-    row = replace(_measured(job.row, report), size=artefact.size)
+    row = _measured(job.row, report)
     own = manifest.format == "tflite"
     source = job.portable if own else job.estimate_from
     if source is not None:
         row = _estimated(row, target, read_graph(Bundle(source).artefact().model), own)
-    members = {name: content for name in manifest.members if (content := portable.member(name)) is not None}
-    members |= artefact.members() | {REPORT_MEMBER: json.dumps(report, indent=2).encode()}
-    write_bundle(job.output, manifest, members)
     if plan.compiles:
         from edgecv_export.compilers.bundle import compile_bundle
 
-        compile_bundle(job.output, target, job.output)
-        row = _compiled(row, Bundle(job.output).report()["device"].get("compiler"))
+        compile_bundle(job.portable, target, job.output, calibration=job.calibration, report=report)
     else:
-        row = _uncompiled(row, plan)
+        _write(portable, target, report, job.output)
+    made = Bundle(job.output)
+    row = replace(row, status=READY, size=made.artefact().size)
+    if plan.compiles:
+        row = _compiled(row, made.report()["device"].get("compiler"))
     return replace(row, bundle=str(Path(job.output.parent.name) / job.output.name))
+
+
+def _write(portable: Bundle, target: Target, report: dict[str, Any], output: Path) -> None:
+    """The portable bundle under the device's name."""
+    manifest = replace(portable.manifest, target=target.id)
+    artefact = embed(portable.artefact(), manifest)  # `verify` compares both
+    names = manifest.members
+    members = {name: content for name in names if (content := portable.member(name)) is not None}
+    members |= artefact.members() | {REPORT_MEMBER: json.dumps(report, indent=2).encode()}
+    write_bundle(output, manifest, members)
 
 
 def _measured(row: Row, report: dict[str, Any]) -> Row:
@@ -226,12 +237,6 @@ def _compiled(row: Row, said: dict[str, Any] | None) -> Row:
             basis="Vela's own estimate at the system configuration's clock",
         )
     return row
-
-
-def _uncompiled(row: Row, plan: TargetPlan) -> Row:
-    if plan.compile_with is None:
-        return replace(row, status=READY)
-    return replace(row, status=PREPARED, note=f"prepared, not compiled here: {plan.compile_with} builds it")
 
 
 def _words(error: Exception) -> str:

@@ -10,6 +10,7 @@ Jacob et al. 2018, section 3.2 and eq. 14.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -58,10 +59,18 @@ def fold_batch_norms(model: Any) -> Any:
     return rebuild_model(graph, rebuild)
 
 
-def split_activation(model: Any) -> tuple[Any, str]:
-    """Cut a final softmax or sigmoid off a single-output model.
+def split_activation(model: Any, output: int = 0, known: Collection[str] = ("softmax", "sigmoid")) -> tuple[Any, str]:
+    """Cut the softmax or sigmoid that ends one output off a model.
 
     Integer artefacts end at the logits: 256 levels of probability would tie classes that the logits tell apart.
+
+    Parameters
+    ----------
+    model : keras.Model
+    output : int
+        Which of its outputs.
+    known : collection of str
+        Activations that the device can apply; others stay.
 
     Returns
     -------
@@ -70,11 +79,11 @@ def split_activation(model: Any) -> tuple[Any, str]:
     activation : {"softmax", "sigmoid", "none"}
     """
     graph = Graph(inline(model))
-    if len(graph.outputs) != 1:
-        return graph.model, "none"
-    last = graph.producer(graph.outputs[0])
+    last = graph.producer(graph.outputs[output])
     name = _final_activation(last.layer) if last is not None else None
-    if last is None or name is None:
+    if last is None or name is None or name not in known or graph.consumers(graph.outputs[output]):
+        return graph.model, "none"
+    if has_kernel(last.layer) and graph.calls(last.layer) != 1:
         return graph.model, "none"
     copies: dict[int, Any] = {}
 

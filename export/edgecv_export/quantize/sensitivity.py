@@ -26,7 +26,7 @@ def layer_sensitivities(
     widen: float = 1.0,
     ranges: dict[str, Range] | None = None,
 ) -> dict[str, float]:
-    """What quantizing one layer alone, its weights and its stored output, does to the network's output.
+    """What quantizing one layer alone, its weights and its stored output, does to the network's outputs.
 
     Layers without weights whose output is stored (a swish, a sum, a gate) count too.
 
@@ -36,7 +36,7 @@ def layer_sensitivities(
     Parameters
     ----------
     model : keras.Model
-        Functional, one output, batch norms folded.
+        Functional, batch norms folded.
     images : (N, ...) float32
         As the float model takes them; 16 tell the layers apart.
     rounding : Rounding
@@ -46,7 +46,8 @@ def layer_sensitivities(
     Returns
     -------
     dict of float
-        By layer name, in order of computation: mean squared error of the output over the output's variance.
+        By layer name, in order of computation: mean squared error of an output over the output's variance; of several
+        outputs, their sum.
     """
     graph = Graph(model)
     stored: dict[int, Range] = {}
@@ -56,23 +57,29 @@ def layer_sensitivities(
     places = _places(graph, stored)
     layers = {index: graph.steps[index].layer for index in places}
     copies = {index: _rounded_copy(layer, rounding) if has_kernel(layer) else layer for index, layer in layers.items()}
-    errors = dict.fromkeys((layer.name for layer in layers.values()), 0.0)
-    answers = []
+    errors = {layer.name: np.zeros(len(graph.outputs)) for layer in layers.values()}
+    answers: list[list[FloatArray]] = []
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     with Progress(len(batches) * len(places), "measuring sensitivities", "layers") as bar:
         for batch in batches:
             values: dict[int, Any] = {graph.inputs[0]: as_tensor(batch)}
             for step in graph.steps:
                 values |= zip(step.outputs, flat(step.call(values)), strict=True)
-            answer = as_array(values[graph.outputs[0]])
+            answer = [as_array(values[output]) for output in graph.outputs]
             answers.append(answer)
             for index in places:
-                changed = _changed_output(graph, index, copies[index], values, stored)
-                errors[layers[index].name] += float(np.sum((changed - answer).astype(np.float64) ** 2))
+                changed = _changed_outputs(graph, index, copies[index], values, stored)
+                errors[layers[index].name] += [
+                    np.sum((mine - other).astype(np.float64) ** 2) for mine, other in zip(changed, answer, strict=True)
+                ]
                 bar.advance()
-    everything = np.concatenate(answers).astype(np.float64)
-    power = max(float(everything.var()) * everything.size, 1e-30)
-    return {name: error / power for name, error in errors.items()}
+    power = np.array([_power(np.concatenate(column)) for column in zip(*answers, strict=True)])
+    return {name: float(np.sum(error / power)) for name, error in errors.items()}
+
+
+def _power(values: FloatArray) -> float:
+    """Σ (x - mean)²."""
+    return max(float(values.astype(np.float64).var()) * values.size, 1e-30)
 
 
 def _places(graph: Graph, stored: dict[int, Range]) -> list[int]:
@@ -87,10 +94,10 @@ def _places(graph: Graph, stored: dict[int, Range]) -> list[int]:
     return sorted({*with_kernel, *others})
 
 
-def _changed_output(
+def _changed_outputs(
     graph: Graph, index: int, layer: Any, values: dict[int, Any], stored: dict[int, Range]
-) -> FloatArray:
-    """The network's output with one step's layer replaced, from the float values of everything before it."""
+) -> list[FloatArray]:
+    """The network's outputs with one step's layer replaced, from the float values of everything before it."""
     step = graph.steps[index]
     (output,) = flat(step.call_with(layer, values))
     (tensor,) = step.outputs
@@ -104,7 +111,7 @@ def _changed_output(
             continue
         for name, value in zip(later.outputs, flat(later.call({**values, **others})), strict=True):
             others[name] = rounded(value, stored[name]) if name == end else value
-    return as_array(others.get(graph.outputs[0], values[graph.outputs[0]]))
+    return [as_array(others.get(output, values[output])) for output in graph.outputs]
 
 
 def _stored_end(graph: Graph, tensor: int, stored: dict[int, Range]) -> int | None:

@@ -116,12 +116,12 @@ def stored_ranges(
 
 
 def simulate(model: Any, images: FloatArray, ranges: Mapping[str, Range]) -> FloatArray:
-    """The outputs of a network whose activations are rounded to the 256 levels of their ranges.
+    """The first output of a network whose activations are rounded to the 256 levels of their ranges.
 
     Parameters
     ----------
     model : keras.Model
-        Functional, one output; its weights as the artefact stores them (`round_and_correct`).
+        Functional; its weights as the artefact stores them (`round_and_correct`).
     images : (N, ...) float32
         As the artefact's input holds them.
     ranges : mapping of str to Range
@@ -209,7 +209,8 @@ def _is_stored(graph: Graph, step: Step, tensor: int) -> bool:
     """Whether the artefacts hold this tensor in 8 bits with a range of its own."""
     follower = graph.only_consumer(tensor)
     fused = follower is not None and _is_fused(follower.layer)
-    return not (type(step.layer).__name__ in _TRANSPARENT or fused or tensor in graph.outputs)
+    ends = tensor in graph.outputs and not graph.consumers(tensor)  # an output that others read is stored for them
+    return not (type(step.layer).__name__ in _TRANSPARENT or fused or ends)
 
 
 def _is_fused(layer: Any) -> bool:

@@ -166,7 +166,8 @@ class _Reading:
         by_name = {name: wanted[scope].outputs[0] for scope, name in exposed.tensors.items()}
         self._places: list[tuple[int, int, TensorSpec]] = []
         for index, spec in enumerate(backend.outputs):
-            tensor = graph.outputs[0] if index == 0 else by_name.get(spec.name)
+            # The artefact's own outputs come first.
+            tensor = graph.outputs[index] if index < len(graph.outputs) else by_name.get(spec.name)
             if tensor is not None and (spec.quantization is not None or spec.dtype in ("float32", "float16")):
                 self._places.append((tensor, index, spec))
 

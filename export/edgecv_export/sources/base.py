@@ -19,7 +19,7 @@ from edgecv_export.plan import Plan
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
-from edgecv_runtime.manifest import InputSpec
+from edgecv_runtime.manifest import DecoderSpec, InputSpec, TensorSpec
 from edgecv_runtime.preprocess import preprocess
 from edgecv_runtime.results import Classification
 
@@ -28,39 +28,28 @@ if TYPE_CHECKING:
     from edgecv_export.training import TrainingPictures
 
 
-TASKS = ("classification", "embedding")
-
-
-def check_task(task: str) -> str:
-    """Refuse a task that is not exported.
-
-    Raises
-    ------
-    UnsupportedError
-    """
-    if task not in TASKS:
-        raise UnsupportedError(f"this version exports {' and '.join(TASKS)} models; received task {task!r}")
-    return task
-
-
 @dataclass(frozen=True, eq=False)
 class Source(ABC):
-    """A float model with its preprocessing: a classifier or an embedder.
+    """A float model with its preprocessing, and how its outputs are read.
 
     Attributes
     ----------
     model : keras.Model or onnx.ModelProto
         One image input, normalised as `preprocessing` says.
     preprocessing : Preprocessing
-    task : {"classification", "embedding"}
+    task : str
+        One of `edgecv_export.tasks.task_names`.
     architecture : Mapping
         For the manifest.
+    decoder : DecoderSpec
+        The runtime decoder that reads the float model's outputs.
     """
 
     model: Any
     preprocessing: Preprocessing
     task: str
     architecture: Mapping[str, Any]
+    decoder: DecoderSpec
 
     @property
     @abstractmethod
@@ -69,12 +58,12 @@ class Source(ABC):
 
     @property
     @abstractmethod
-    def classes(self) -> int:
-        """How many classes it tells apart; of an embedder, the length of its vectors."""
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs by the names that they bear in every artefact, batch 1, float32, in the model's order."""
 
     @abstractmethod
-    def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """(N, classes) float32: the model's answers to images that have its input size."""
+    def answers(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
+        """The model's outputs, (N, ...) float32 each, for images that have its input size."""
 
     @abstractmethod
     def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe | None = None) -> Artefact:
@@ -94,13 +83,25 @@ class Source(ABC):
             The format cannot take this model.
         """
 
-    @abstractmethod
-    def final_activation(self, plan: Plan) -> str:
-        """What the artefact leaves to the device: ``"softmax"``, ``"sigmoid"`` or ``"none"``."""
+    def decoder_of(self, plan: Plan) -> DecoderSpec:
+        """The decoder of an artefact, told what that leaves to the device."""
+        return self.decoder
 
     @abstractmethod
     def cost(self) -> dict[str, int | None]:
         """``parameters`` and ``macs``, None where it is not known."""
+
+    def with_feature_map(self) -> Source:
+        """The same source with its last feature map as a second output, for class activation maps.
+
+        Raises
+        ------
+        UnsupportedError
+            Its layers are not known.
+        InputError
+            Its head is not made for them.
+        """
+        raise UnsupportedError("class activation maps need a Keras model, whose last feature map is known")
 
     # -- what a search may ask for; a source without layers of its own has none of it ---------------------------------
 
@@ -108,6 +109,11 @@ class Source(ABC):
     def trainable(self) -> bool:
         """Whether it can be trained for quantization."""
         return False
+
+    @property
+    def sixteen_bit(self) -> bool:
+        """Whether int16 activations are worth a try."""
+        return self.trainable
 
     @property
     def equalizable(self) -> bool:
@@ -169,13 +175,22 @@ class Source(ABC):
         mean, std = (np.array(values, np.float32) for values in (self.preprocessing.mean, self.preprocessing.std))
         return (pixels.astype(np.float32) - mean) / std
 
+    @property
+    def classes(self) -> int:
+        """How many numbers the first output has: classes of a classifier, the length of an embedder's vectors."""
+        return int(self.outputs[0].shape[-1] or 0)
+
+    def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(N, ...) float32: the first output for images that have the input size."""
+        return self.answers(pixels)[0]
+
     def predict(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """(N, classes) float32: the model's answers to pictures of any size."""
+        """(N, ...) float32: the first output for pictures of any size."""
         return self.predict_pixels(self.pixels(images))
 
-    def expected(self, plan: Plan, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """(N, classes) float32: the model's values where the artefact will end."""
-        return self.predict(images)
+    def expected(self, plan: Plan, images: Sequence[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.float32], ...]:
+        """The model's values where the artefact will end, (N, ...) float32 for each output."""
+        return self.answers(self.pixels(images))
 
     def rank(self, image: npt.NDArray[np.uint8]) -> list[int]:
         """The five best classes of one picture, best first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,11 +24,15 @@ from edgecv_export.quantize.graph import Graph, functional
 from edgecv_export.quantize.inputs import Channels, peel_input_scaling, with_scaling_layer
 from edgecv_export.quantize.keep_float import with_activations
 from edgecv_export.quantize.pooling import with_global_pooling
+from edgecv_export.quantize.rebuild import inline
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.quantize.sensitivity import layer_sensitivities
-from edgecv_export.sources.base import Source, check_task
+from edgecv_export.sources.base import Source
+from edgecv_export.tasks.base import task_of
+from edgecv_export.tasks.reading import Decoder, choose_decoder, float_manifest, split_outputs
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import InputError, MissingPackageError, UnsupportedError
+from edgecv_runtime.manifest import DecoderSpec, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv_export.advice import Advice
@@ -63,20 +68,26 @@ def require_tensorflow() -> None:
 
 @dataclass(frozen=True, eq=False)
 class KerasSource(Source):
-    """A functional Keras model (N, H, W, C) to (N, classes), or to the vectors (N, D) of an embedder."""
+    """A functional Keras model of one image input (N, H, W, C) and the outputs that its task gives."""
 
     @classmethod
-    def of_model(cls, model: Any, preprocessing: Preprocessing | None = None, task: str | None = None) -> KerasSource:
+    def of_model(
+        cls,
+        model: Any,
+        preprocessing: Preprocessing | None = None,
+        task: str | None = None,
+        decoder: Decoder | None = None,
+    ) -> KerasSource:
         """What is known of a Keras model: from `create_model`, or from the arguments.
 
         Raises
         ------
         InputError
-            It is no Keras model; it was not built by `create_model` and no preprocessing is given; or its input is no
-            image.
+            It is no Keras model; it was not built by `create_model` and no preprocessing is given; its input is no
+            image; or its outputs are not what the decoder reads.
         UnsupportedError
-            A subclassed model, several inputs or outputs, a task without a decoder, or a layer whose name
-            TensorFlow does not take.
+            A subclassed model, several inputs, several outputs of which nobody says how they are read, a task that is
+            not exported, or a layer whose name TensorFlow does not take.
         """
         import keras
 
@@ -91,14 +102,14 @@ class KerasSource(Source):
                     "preprocessing=Preprocessing(mean=..., std=..., color=..., resize=...)"
                 )
             preprocessing = built.record.preprocessing
-        task = check_task(task or (built.record.task if built is not None else "classification"))
-        kind = "an embedder" if task == "embedding" else f"a {task} model"
+        if task is None and decoder is None and built is not None:
+            task = built.record.task
+        if task is not None:
+            task_of(task)  # one that is not exported is refused before anything is said of the model
         model = functional(model)
         _check_layer_names(model)
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise UnsupportedError(
-                f"{kind} has one input and one output; received {len(model.inputs)} and {len(model.outputs)}"
-            )
+        if len(model.inputs) != 1:
+            raise UnsupportedError(f"a model must have one image input; received {len(model.inputs)} inputs")
         shape = model.inputs[0].shape
         channels = len(preprocessing.mean)
         if len(shape) != 4 or None in shape[1:] or shape[3] != channels:
@@ -106,30 +117,69 @@ class KerasSource(Source):
                 f"the model's input must be (N, height, width, {channels}) for {preprocessing.color} images; "
                 f"received {tuple(shape)}"
             )
-        if len(model.outputs[0].shape) != 2:
-            wanted = "(N, D)" if task == "embedding" else "(N, classes)"
-            raise InputError(f"{kind} must give {wanted}; received {tuple(model.outputs[0].shape)}")
+        if decoder is None and built is not None and built.record.decoder is not None and task == built.record.task:
+            decoder = built.record.decoder(tuple(shape[1:]), built.classes, built.options)
+        task, spec = choose_decoder(task, decoder, named_outputs(model), preprocessing)
         architecture = built.to_dict() if built is not None else {"name": "custom", "keras_name": model.name}
-        return cls(model, preprocessing, task, architecture)
+        source = cls(model, preprocessing, task, architecture, spec)
+        float_manifest(source)
+        return source
 
     @property
     def size(self) -> tuple[int, int]:
         _, height, width, _ = self.model.inputs[0].shape
         return height, width
 
-    @property
-    def classes(self) -> int:
-        return int(self.model.outputs[0].shape[-1])
+    def with_feature_map(self) -> KerasSource:
+        """A classifier that also gives the map before its global average pooling, for class activation maps.
+
+        Raises
+        ------
+        InputError
+            It has another head than global average pooling and one linear layer, or is no classifier.
+        """
+        import keras
+
+        from edgecv.explain.network import Network
+        from edgecv_runtime.class_maps import pack_weights
+
+        if self.task != "classification" or len(self.outputs) != 1:
+            raise InputError(f"class activation maps are of classifiers; this is a {self.task} model")
+        model = inline(self.model)
+        network = Network(model)
+        weights = network.linear_head()
+        features = model.get_layer(network.layer).output
+        widened = keras.Model(model.inputs[0], [model.outputs[0], features], name=model.name)
+        scores, maps = (spec.name for spec in named_outputs(widened))
+        roles = {"scores": scores, "features": maps}
+        parameters = {**self.decoder.parameters, "outputs": roles, "weights": pack_weights(weights)}
+        return replace(self, model=widened, decoder=DecoderSpec("classification", parameters))
+
+    @cached_property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        names = self.output_names()
+        return tuple(replace(spec, name=name) for spec, name in zip(named_outputs(self.model), names, strict=True))
+
+    def output_names(self, plan: Plan | None = None) -> tuple[str, ...]:
+        """What the outputs are called in an artefact; without a plan in the float ones."""
+        names = tuple(spec.name for spec in named_outputs(self.model))
+        usual = task_of(self.task).output_names
+        if usual is None or len(names) > 1:
+            return names
+        return (usual[plan is not None and plan.integer],)
 
     @cached_property
     def logits(self) -> tuple[Any, str]:
-        """The model without its final activation, and the activation's name."""
-        return split_activation(self.model)
+        """The model without the final activation that the device can apply, and the activation's name."""
+        names = [spec.name for spec in self.outputs]
+        for name, known in split_outputs(self.decoder, names).items():
+            return split_activation(self.model, names.index(name), known)
+        return self.model, "none"
 
-    def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def answers(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
         return _predict(self.model, self.normalize(pixels))
 
-    def expected(self, plan: Plan, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    def expected(self, plan: Plan, images: Sequence[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.float32], ...]:
         network = self.logits[0] if plan.integer else self.model
         return _predict(network, self.normalize(self.pixels(images)))
 
@@ -146,6 +196,10 @@ class KerasSource(Source):
 
     @property
     def trainable(self) -> bool:
+        return task_of(self.task).trainable and len(self.outputs) == 1
+
+    @property
+    def sixteen_bit(self) -> bool:
         return True
 
     @cached_property
@@ -209,8 +263,10 @@ class KerasSource(Source):
         network = recipe.network if recipe.trained else self.integer.network
         return equalize(network) if recipe.equalize else network
 
-    def final_activation(self, plan: Plan) -> str:
-        return self.logits[1] if plan.integer else "none"
+    def decoder_of(self, plan: Plan) -> DecoderSpec:
+        if not plan.integer or self.logits[1] == "none":
+            return self.decoder
+        return DecoderSpec(self.decoder.name, {**self.decoder.parameters, "activation": self.logits[1]})
 
     def cost(self) -> dict[str, int | None]:
         from edgecv.complexity import complexity
@@ -239,12 +295,43 @@ def _check_layer_names(model: Any) -> None:
             _check_layer_names(step.layer)
 
 
-def _predict(network: Any, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def named_outputs(model: Any) -> tuple[TensorSpec, ...]:
+    """The outputs of a functional model, named as the layers that make them, batch 1, float32.
+
+    Where a layer makes several, the later ones are numbered.
+
+    Raises
+    ------
+    InputError
+        An output of open size.
+    UnsupportedError
+        An output that is the input, or the same as another, or bears the input's name.
+    """
+    specs: list[TensorSpec] = []
+    graph = Graph(model)
+    if len(set(graph.outputs)) != len(graph.outputs):
+        raise UnsupportedError("each output of a model must be a tensor of its own; received one of them twice")
+    taken: Counter[str] = Counter()
+    for tensor, identity in zip(model.outputs, graph.outputs, strict=True):
+        step = graph.producer(identity)
+        if step is None or step.layer.name == INPUT_NAME:
+            raise UnsupportedError(f"an output must not be the input, nor bear its name {INPUT_NAME!r}")
+        if None in tensor.shape[1:]:
+            raise InputError(f"an output must have a fixed shape; {step.layer.name!r} gives {tuple(tensor.shape)}")
+        name = step.layer.name
+        specs.append(TensorSpec(f"{name}_{taken[name]}" if taken[name] else name, (1, *tensor.shape[1:]), "float32"))
+        taken[name] += 1
+    return tuple(specs)
+
+
+def _predict(network: Any, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], ...]:
+    import keras
+
     with warnings.catch_warnings():
         # Keras's data adapter warns of the structure of inputs for models rebuilt from a Sequential one.
         warnings.filterwarnings("ignore", message="The structure of `inputs` doesn't match", category=UserWarning)
-        answers: npt.NDArray[np.float32] = network.predict(values, batch_size=16, verbose=0)
-    return answers
+        answers = keras.tree.flatten(network.predict(values, batch_size=16, verbose=0))
+    return tuple(np.asarray(answer, np.float32) for answer in answers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,17 +362,20 @@ def make_job(source: KerasSource, plan: Plan, pixels: npt.NDArray[np.uint8], rec
     """Prepare a source model for one conversion."""
     recipe = recipe or Recipe()
     if plan.integer:
-        return _integer_job(source.integer, plan, _some(pixels, recipe.images), recipe)
+        return _integer_job(source.integer, plan, _some(pixels, recipe.images), recipe, source.output_names(plan))
     mean, std = source.preprocessing.mean, source.preprocessing.std
     network = source.model
     if plan.precision in _WEIGHT_ROUNDING:
         normalized = source.normalize(_some(pixels, _CORRECTION_IMAGES))
         rounding = _WEIGHT_ROUNDING[plan.precision]
         network = round_and_correct(fold_batch_norms(network), normalized, normalized, rounding)
-    return Job(plan, network, lambda image: (image - list(mean)) / list(std), InputGrid(1.0, 0), pixels, "scores")
+    names = source.output_names(plan)
+    return Job(plan, network, lambda image: (image - list(mean)) / list(std), InputGrid(1.0, 0), pixels, names)
 
 
-def _integer_job(base: IntegerBase, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe) -> Job:
+def _integer_job(
+    base: IntegerBase, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe, names: tuple[str, ...]
+) -> Job:
     few = _some(pixels, _CORRECTION_IMAGES)
     network = recipe.network if recipe.trained else base.network
     if recipe.equalize:
@@ -305,7 +395,7 @@ def _integer_job(base: IntegerBase, plan: Plan, pixels: npt.NDArray[np.uint8], r
             ranges=recipe.ranges,
             correct=recipe.correct,
         )
-    return Job(plan, network, lambda image: image, base.grid, pixels, "logits", recipe)
+    return Job(plan, network, lambda image: image, base.grid, pixels, names, recipe)
 
 
 def _some(pixels: npt.NDArray[np.uint8], count: int | None) -> npt.NDArray[np.uint8]:

@@ -1,15 +1,17 @@
 """A float ONNX file from elsewhere as the source of an export.
 
 ONNX and OpenVINO can be made from it. Of the Keras-side transforms batch norms are folded and channels equalized; the
-others (learned rounding, bias correction) do not apply.
+others (learned rounding, bias correction) do not apply. Of networks whose answer is places in the picture, what eight
+bits would ruin stays in float (`onnx_guard`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,28 +20,67 @@ from edgecv.models.registry import Preprocessing
 from edgecv_export.formats import onnx as onnx_format
 from edgecv_export.formats import openvino as openvino_format
 from edgecv_export.formats.job import INPUT_NAME, InputGrid, grid_of
+from edgecv_export.graph_nms import append_suppression
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.recipe import Recipe
-from edgecv_export.sources.base import Source, check_task
+from edgecv_export.sources.base import Source
 from edgecv_export.sources.onnx_equalize import equalizable_pairs, equalize
 from edgecv_export.sources.onnx_folding import fold_batch_norms
+from edgecv_export.sources.onnx_guard import fragile_convolutions, head_tail, name_nodes
 from edgecv_export.sources.onnx_scaling import peel_input_scaling
+from edgecv_export.sources.onnx_swish import tighten_swish_pairs, without_pairs_in_swishes
+from edgecv_export.tasks.reading import Decoder, choose_decoder, float_manifest
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends import Backend, open_backend
 from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_runtime.manifest import TensorSpec
+
+if TYPE_CHECKING:
+    from edgecv_export.advice import Advice
 
 # What a format's back end computes in one step with a convolution. ONNX Runtime runs PRelu by itself, in float: without
 # a pair before it the convolution would be in float too.
 _FUSED = {"openvino": ("PRelu",)}
+# Formats whose back end computes a convolution and the swish behind it in one step.
+_FUSED_SWISH = ("openvino",)
+
+# Tasks that are read off single numbers of a long list. A classifier's or an embedder's answer is a mean of many, and
+# loses less than layers in float cost.
+_GUARDED = ("detection", "pose", "segmentation", "anomaly")
 
 
 @dataclass(frozen=True, eq=False)
 class OnnxSource(Source):
-    """A float32 ONNX model: one image input (NHWC or NCHW), one output of class scores or of an embedder's vectors."""
+    """A float32 ONNX model: one image input (NHWC or NCHW), and outputs that a decoder reads.
+
+    Attributes
+    ----------
+    kept_float : list of str
+        The nodes with weights that the last integer artefact has in float.
+    """
+
+    kept_float: list[str] = field(default_factory=list)
 
     @classmethod
-    def of_file(cls, path: str | Path, preprocessing: Preprocessing | None, task: str | None = None) -> OnnxSource:
+    def of_file(
+        cls,
+        path: str | Path,
+        preprocessing: Preprocessing | None,
+        task: str | None = None,
+        decoder: Decoder | None = None,
+        *,
+        nms_in_graph: bool = False,
+    ) -> OnnxSource:
         """Read an ONNX file.
+
+        Parameters
+        ----------
+        path : str or Path
+        preprocessing : Preprocessing
+        task : str, optional
+        decoder : DecoderSpec or (name, parameters), optional
+        nms_in_graph : bool
+            Of a detector: decode and suppress in the graph (`graph_nms`).
 
         Raises
         ------
@@ -48,7 +89,7 @@ class OnnxSource(Source):
         InputError
             No preprocessing is given, or it does not fit the input.
         UnsupportedError
-            Not ONNX, several inputs or outputs, not float32, or a task without a decoder.
+            Not ONNX, several inputs, not float32, or a task that is not exported.
         """
         import onnx
 
@@ -61,13 +102,12 @@ class OnnxSource(Source):
             )
         if preprocessing is None:
             raise InputError(f"what {path.name} expects of a pixel must be given: --mean and --std (0 and 1 for none)")
-        task = check_task(task or "classification")
         with open_backend(artefact) as backend:
             inputs, outputs = backend.inputs, backend.outputs
-        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].dtype != "float32":
+        if len(inputs) != 1 or inputs[0].dtype != "float32":
             raise UnsupportedError(
-                f"one float32 image input and one output are required; {path.name} has {len(inputs)} input(s) "
-                f"({', '.join(spec.dtype for spec in inputs)}) and {len(outputs)} output(s)"
+                f"one float32 image input is required; {path.name} has {len(inputs)} input(s) "
+                f"({', '.join(spec.dtype for spec in inputs)})"
             )
         channels, shape = len(preprocessing.mean), inputs[0].shape
         if len(shape) != 4 or None in shape[1:] or channels not in (shape[1], shape[3]):
@@ -75,8 +115,17 @@ class OnnxSource(Source):
                 f"the input must have a fixed height and width and {channels} channel(s); {path.name} has {list(shape)}"
             )
         model = fold_batch_norms(_with_batch_one(onnx.load_from_string(artefact.model)))
+        name_nodes(model)
         model, preprocessing = peel_input_scaling(model, preprocessing, channels_first=shape[3] != channels)
-        return cls(model, preprocessing, task, {"name": "foreign", "file": path.name})
+        named = tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in outputs)
+        task, spec = choose_decoder(task, decoder, named, preprocessing)
+        source = cls(model, preprocessing, task, {"name": "foreign", "file": path.name}, spec)
+        manifest = float_manifest(source)
+        if nms_in_graph:
+            listing, spec = append_suppression(model, manifest)
+            name_nodes(listing)
+            source = cls(listing, preprocessing, task, source.architecture, spec)
+        return source
 
     @property
     def channels_first(self) -> bool:
@@ -88,8 +137,8 @@ class OnnxSource(Source):
         return height, width
 
     @property
-    def classes(self) -> int:
-        return int(self._backend.outputs[0].shape[-1] or 0)
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in self._backend.outputs)
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -99,11 +148,12 @@ class OnnxSource(Source):
     def _backend(self) -> Backend:
         return open_backend(Artefact("onnx", self.model.SerializeToString()))
 
-    def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def answers(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
         values = self.normalize(pixels)
         if self.channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
-        return np.concatenate([self._backend.infer([value[None]])[0].reshape(1, -1) for value in values])
+        rows = [self._backend.infer([value[None]]) for value in values]
+        return tuple(np.concatenate(column) for column in zip(*rows, strict=True))
 
     def convert(self, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe | None = None) -> Artefact:
         if plan.format == "tflite":
@@ -113,6 +163,8 @@ class OnnxSource(Source):
         with onnx_format.quiet():
             fused = _FUSED.get(plan.format, ())
             model = self._converted(Plan("onnx", self._inner_precision(plan)), pixels, recipe, fused)
+            if plan.integer:
+                model = without_pairs_in_swishes(model) if plan.format in _FUSED_SWISH else tighten_swish_pairs(model)
             if plan.format == "openvino":
                 return openvino_format.from_onnx(model.SerializeToString(), half=plan.precision == "fp16")
         return Artefact("onnx", bytes(model.SerializeToString()))
@@ -120,9 +172,6 @@ class OnnxSource(Source):
     @cached_property
     def equalizable(self) -> bool:
         return bool(equalizable_pairs(self.model))
-
-    def final_activation(self, plan: Plan) -> str:
-        return "none"  # the file ends as it ends
 
     def cost(self) -> dict[str, int | None]:
         return {"parameters": sum(int(np.prod(tensor.dims)) for tensor in self.model.graph.initializer), "macs": None}
@@ -140,13 +189,43 @@ class OnnxSource(Source):
             model = self._behind_pixels(np.float32, *((), ()) if grid is not None else (mean, std))
             grid = grid or InputGrid(1.0, 0)
             values = [grid.to_real(image[None]) for image in pixels]
-            if recipe is not None and recipe.equalize:
+            recipe = recipe or Recipe()
+            if recipe.equalize:
                 model = equalize(model, values)
-            return onnx_format.quantize_graph(model, grid, values, recipe, fused=fused)
+            return onnx_format.quantize_graph(model, grid, values, self._guarded(model, values, recipe), fused=fused)
         model = self._behind_pixels(np.uint8, mean, std)
         if plan.precision == "fp16":
             return onnx_format.to_half(model)
         return onnx_format.quantize_weights_only(model) if plan.precision == "dynamic" else model
+
+    def _guarded(self, model: Any, values: Sequence[npt.NDArray[np.float32]], recipe: Recipe) -> Recipe:
+        """The recipe, with what eight bits would ruin in float, too."""
+        self.kept_float[:] = recipe.float_layers
+        if self.task not in _GUARDED:
+            return recipe
+        kinds = {node.name: node.op_type for node in model.graph.node}
+        tail = head_tail(model)
+        fragile = [*fragile_convolutions(model, values), *(name for name in tail if kinds[name] == "Conv")]
+        self.kept_float[:] = dict.fromkeys((*self.kept_float, *fragile))
+        return replace(recipe, float_layers=tuple(dict.fromkeys((*self.kept_float, *tail))))
+
+    def advice(self, plan: Plan) -> Sequence[Advice]:
+        """What was kept in float, once an integer artefact has been made."""
+        if not plan.integer or not self.kept_float:
+            return ()
+        from edgecv_export.advice.network import Advice
+
+        return (
+            Advice(
+                rule="kept-in-float",
+                severity="low",
+                title="kept in float",
+                layers=tuple(self.kept_float),
+                cost="their share of the time that int8 saves",
+                remedy="none is needed: rounding their input to 256 levels would drown what they compute",
+                source="measured on the calibration pictures (sources/onnx_guard.py)",
+            ),
+        )
 
     def _behind_pixels(self, dtype: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
         """The model with an NHWC image input of `dtype`, and the normalisation (where given) in the graph."""

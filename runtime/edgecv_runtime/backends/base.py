@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends.accelerators import Placement, on_cpu
 from edgecv_runtime.errors import BackendError, UnsupportedError
 from edgecv_runtime.manifest import Manifest, TensorSpec
 
@@ -28,7 +29,8 @@ class Backend(ABC):
 
     A driver must set the five class attributes, `inputs`, `outputs` and `kernels`, and implement `__init__`, `infer`
     and `close`. It imports its library inside `__init__`, never at the top of its module. `infer` calls
-    `check_inputs` first. A driver with two sets of kernels says in `auto_kernels` which one suits this CPU.
+    `check_inputs` first. A driver with two sets of kernels says in `auto_kernels` which one suits this CPU. One that
+    runs on accelerators sets `placement` to what its library answers, never to what was asked for.
 
     Parameters
     ----------
@@ -44,12 +46,19 @@ class Backend(ABC):
         Which kernels to compute with. ``"fast"`` are the quickest; on some CPUs their 8-bit sums saturate.
         ``"precise"`` are exact there too. ``"auto"``: as `auto_kernels` says.
 
+    delegate : str or None
+        A shared library that takes the graph to an accelerator; given only to drivers whose `takes` names it.
+    options : mapping or None
+        The library's own settings for the device: of a delegate, an execution provider or a plugin. Likewise.
+
     Raises
     ------
     MissingPackageError
         The library is not installed.
     UnsupportedError
-        The library cannot run there, or has no such kernels.
+        The library has no such kernels.
+    AcceleratorError
+        The device is not there, or takes nothing of the model.
     BackendError
         The library refuses the model.
 
@@ -59,6 +68,8 @@ class Backend(ABC):
         As the library reports them, in its own order.
     kernels : str
         The kernels in use: ``"fast"`` or ``"precise"``.
+    placement : Placement
+        Where it runs, as the library says it.
     """
 
     name: ClassVar[str]
@@ -66,10 +77,12 @@ class Backend(ABC):
     package: ClassVar[str]  # the import name of the library
     install: ClassVar[str]  # the requirement to install
     kernel_sets: ClassVar[tuple[str, ...]]  # "fast", "precise" or both, as there are on the CPU
+    takes: ClassVar[frozenset[str]] = frozenset()  # "delegate", "options"
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     kernels: str
+    placement: Placement = Placement()
 
     @abstractmethod
     def __init__(
@@ -80,6 +93,8 @@ class Backend(ABC):
         device: str | None = None,
         threads: int | None = None,
         kernels: str = "auto",
+        delegate: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None: ...
 
     @abstractmethod
@@ -120,12 +135,12 @@ class Backend(ABC):
         UnsupportedError
             There is no such set.
         """
-        on_cpu = device in (None, "CPU")
+        here = on_cpu(device)
         if kernels == "auto":
-            return cls.auto_kernels(manifest) if on_cpu else "fast"
-        there = cls.kernel_sets if on_cpu else ("fast",)
+            return cls.auto_kernels(manifest) if here else "fast"
+        there = cls.kernel_sets if here else ("fast",)
         if kernels not in there:
-            place = "" if on_cpu else f" on device {device!r}"
+            place = "" if here else f" on device {device!r}"
             raise UnsupportedError(
                 f"back end {cls.name!r} has {' and '.join(there)} kernels{place}; received kernels {kernels!r}: "
                 "leave it at 'auto'"
@@ -161,6 +176,11 @@ class Backend(ABC):
             )
 
     @property
+    def device(self) -> str:
+        """Where it runs: ``"CPU"``, or the accelerator."""
+        return self.placement.device
+
+    @property
     def note(self) -> str:
         """What a user should know of how this back end computes here; empty if nothing."""
         return ""
@@ -183,6 +203,8 @@ class Backend(ABC):
 
     def _state(self, threads: int, requested: str) -> str:
         """Threads and kernels for `note`; the reason where the choice was made here."""
+        if self.device != "CPU":
+            return str(self.placement)
         counted = f"{threads} thread{'s' if threads > 1 else ''}"
         forced = requested == "auto" and self.kernels == "precise" and "fast" in self.kernel_sets
         return f"{counted}, " + ("precise int8 kernels: this CPU has no VNNI" if forced else f"{self.kernels} kernels")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,16 +12,27 @@ import numpy.typing as npt
 from edgecv_runtime import cpu
 from edgecv_runtime._require import require
 from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends.accelerators import (
+    DELEGATES,
+    Placement,
+    check_taken,
+    delegate_choices,
+    delegate_device,
+    delegated_operators,
+)
 from edgecv_runtime.backends.base import Backend
-from edgecv_runtime.errors import BackendError, UnsupportedError
+from edgecv_runtime.errors import AcceleratorError, BackendError, UnsupportedError
 from edgecv_runtime.manifest import Manifest, Quantization, TensorSpec
 
 
 class LiteRTBackend(Backend):
-    """CPU inference through the LiteRT interpreter and its XNNPACK kernels.
+    """Inference through the LiteRT interpreter: on the CPU with its XNNPACK kernels, elsewhere with a delegate.
 
-    It has one set of kernels, and they are precise: 8-bit products are added in 32 bits on every CPU, and float models
-    run in float32. ``kernels="precise"`` is therefore what one gets anyway, and ``"fast"`` is refused.
+    On the CPU it has one set of kernels, and they are precise: 8-bit products are added in 32 bits on every CPU, and
+    float models run in float32. ``kernels="precise"`` is therefore what one gets anyway, and ``"fast"`` is refused.
+
+    A delegate is a shared library, named by its path or found by the system's loader. What it does not take runs on
+    the CPU; the interpreter tells which operators those are.
     """
 
     name: ClassVar[str] = "litert"
@@ -28,6 +40,7 @@ class LiteRTBackend(Backend):
     package: ClassVar[str] = "ai_edge_litert"
     install: ClassVar[str] = "edgecv-runtime[litert]"
     kernel_sets: ClassVar[tuple[str, ...]] = ("precise",)
+    takes: ClassVar[frozenset[str]] = frozenset({"delegate", "options"})
     _module: ClassVar[str] = "ai_edge_litert.interpreter"
 
     def __init__(
@@ -38,17 +51,28 @@ class LiteRTBackend(Backend):
         device: str | None = None,
         threads: int | None = None,
         kernels: str = "auto",
+        delegate: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        if device not in (None, "CPU"):
-            raise UnsupportedError(f"back end {self.name!r} runs on device 'CPU'; received {device!r}")
+        device = delegate_device(device, delegate)
+        if device == "CPU" and options:
+            raise AcceleratorError(f"LiteRT has options for delegates only; received {dict(options)} for the CPU")
         self.kernels = self.choose_kernels(kernels, manifest, device)
         library = require(self._module, install=self.install, purpose=f"back end {self.name!r}")
         self._threads = threads or cpu.available_cores()
+        loaded = [] if device == "CPU" else [_load_delegate(library, device, delegate, options)]
         try:
-            self._interpreter: Any = library.Interpreter(model_content=artefact.model, num_threads=self._threads)
+            self._interpreter: Any = library.Interpreter(
+                model_content=artefact.model, num_threads=self._threads, experimental_delegates=loaded
+            )
+            if loaded:  # before XNNPACK takes the rest, which counts as a delegate too
+                taken, operators = delegated_operators(self._interpreter._get_ops_details())
+                self.placement = check_taken("LiteRT", Placement(device, taken, operators))
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise _refusal(self.name, error) from None
+            if isinstance(error, AcceleratorError):
+                raise
+            raise _refusal(self.name, error, device) from None
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._input_indices = [detail["index"] for detail in inputs]
         self._output_indices = [detail["index"] for detail in outputs]
@@ -75,17 +99,34 @@ class LiteRTBackend(Backend):
         return self._state(self._threads, self.kernels)
 
 
+def _load_delegate(library: Any, device: str, delegate: str | None, options: Mapping[str, Any] | None) -> Any:
+    """The delegate that was named, or the first of those known for the device that starts here."""
+    reasons = []
+    for path in delegate_choices(device, delegate):
+        try:
+            # LiteRT's own loader would complain on stderr when its half-made object is thrown away.
+            _ = ctypes.CDLL(path).tflite_plugin_create_delegate
+            return library.load_delegate(path, dict(options or {}))
+        except (OSError, AttributeError, ValueError, RuntimeError) as error:
+            # No such file, no delegate at all, a device that is not there, another Python than CPython.
+            reasons.append(f"{path}: {_one_line(error)}")
+    if delegate is not None:
+        raise AcceleratorError(f"the delegate cannot be used: {reasons[0]}")
+    tried = ", ".join(entry.file for entry in DELEGATES if entry.device == device)
+    raise AcceleratorError(f"no delegate for {device} starts here (tried {tried}): name one with delegate=PATH")
+
+
 # Operators that compilers of accelerators put in the place of a whole graph.
 _COMPILED = {"ethos-u": "an Arm Ethos-U", "edgetpu-custom-op": "a Coral Edge TPU"}
 
 
-def _refusal(name: str, error: Exception) -> BackendError | UnsupportedError:
+def _refusal(name: str, error: Exception, device: str) -> BackendError | UnsupportedError:
     reason = _one_line(error)
     for operator, accelerator in _COMPILED.items():
         if f"custom op: {operator}" in reason:
             return UnsupportedError(
                 f"this artefact is compiled for {accelerator} and runs on that device only, with its delegate; "
-                f"received device 'CPU': take the bundle that also holds the portable artefact"
+                f"received device {device!r}: take the bundle that also holds the portable artefact"
             )
     return BackendError(f"{name} refuses the model: {reason}")
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends.accelerators import on_cpu
 from edgecv_runtime.backends.base import Backend
-from edgecv_runtime.errors import BackendError, UnsupportedError
+from edgecv_runtime.errors import AcceleratorError, BackendError
 from edgecv_runtime.manifest import FORMATS, Manifest
 
 
@@ -36,11 +37,13 @@ class MockBackend(Backend):
         device: str | None = None,
         threads: int | None = None,
         kernels: str = "auto",
+        delegate: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         if manifest is None:
             raise BackendError("the mock back end needs a manifest to know the shapes; this artefact carries none")
-        if device not in (None, "CPU"):
-            raise UnsupportedError(f"back end 'mock' runs on device 'CPU'; received {device!r}")
+        if not on_cpu(device):
+            raise AcceleratorError(f"back end 'mock' runs on device 'CPU'; received {device!r}")
         self.kernels = self.choose_kernels(kernels, manifest, device)
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self._closed = False

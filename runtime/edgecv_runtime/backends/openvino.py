@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy.typing as npt
 from edgecv_runtime import cpu
 from edgecv_runtime._require import require
 from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends.accelerators import Placement, on_cpu
 from edgecv_runtime.backends.base import Backend
-from edgecv_runtime.errors import BackendError, UnsupportedError
+from edgecv_runtime.backends.providers import cache_folder
+from edgecv_runtime.errors import AcceleratorError, BackendError
 from edgecv_runtime.manifest import INTEGER_PRECISIONS, Manifest, TensorSpec
 
 
@@ -24,6 +26,10 @@ class OpenVINOBackend(Backend):
     models saturate on x86 without VNNI. The first two are switched off always. The third is what the precise kernels
     are for: without the low-precision transformations (``LP_TRANSFORMS_MODE``) integer models are computed in float32
     (int8 then saves size, not time). ``"auto"`` takes them for integer models on such a CPU.
+
+    ``device`` is one of OpenVINO's: ``"GPU"``, ``"GPU.1"``, ``"NPU"``, ``"AUTO"``, ``"AUTO:GPU,CPU"``,
+    ``"HETERO:NPU,CPU"``; `options` are its properties. What was compiled for a GPU or an NPU is kept for the next
+    start. ``AUTO`` may settle on the CPU: where that was not all that was asked for, it is an error.
     """
 
     name: ClassVar[str] = "openvino"
@@ -31,6 +37,7 @@ class OpenVINOBackend(Backend):
     package: ClassVar[str] = "openvino"
     install: ClassVar[str] = "edgecv-runtime[openvino]"
     kernel_sets: ClassVar[tuple[str, ...]] = ("fast", "precise")
+    takes: ClassVar[frozenset[str]] = frozenset({"options"})
 
     def __init__(
         self,
@@ -40,14 +47,13 @@ class OpenVINOBackend(Backend):
         device: str | None = None,
         threads: int | None = None,
         kernels: str = "auto",
+        delegate: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         openvino = require("openvino", install=self.install, purpose=f"back end {self.name!r}")
         core = openvino.Core()
-        device = device or "CPU"
-        if device.partition(".")[0] not in {name.partition(".")[0] for name in core.available_devices}:
-            raise UnsupportedError(
-                f"OpenVINO finds {', '.join(core.available_devices)} here; received device {device!r}"
-            )
+        device = "CPU" if device is None else device.upper()
+        _check_device(device, core.available_devices)
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         self._threads, self._requested = threads or cpu.available_cores(), kernels
         self.kernels = self.choose_kernels(kernels, manifest, device)
@@ -57,13 +63,20 @@ class OpenVINOBackend(Backend):
             config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         if self.kernels == "precise":
             config["LP_TRANSFORMS_MODE"] = "NO"
+        folder = cache_folder("openvino")
+        if device != "CPU" and device in core.available_devices and folder is not None:
+            config["CACHE_DIR"] = folder
+        config |= dict(options or {})
         try:
             model = _read(core, openvino, artefact)
             self._compiled: Any = core.compile_model(model, device, config)
             self._request: Any = self._compiled.create_infer_request()
             self._tensor: Any = openvino.Tensor
         except (RuntimeError, ValueError, TypeError) as error:  # a name in the file that is not UTF-8 is a ValueError
+            if _accelerators(device):
+                raise AcceleratorError(f"openvino cannot run the model on {device}: {_one_line(error)}") from None
             raise BackendError(f"openvino refuses the model: {_one_line(error)}") from None
+        self.placement = _placement(device, self._compiled.get_property("EXECUTION_DEVICES"))
         self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
         self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
 
@@ -95,6 +108,54 @@ class OpenVINOBackend(Backend):
     @property
     def note(self) -> str:
         return self._state(self._threads, self._requested)
+
+
+_VIRTUAL = ("AUTO", "HETERO", "MULTI", "BATCH")  # devices that hand the work on to others
+
+
+def _parts(device: str) -> list[str]:
+    """The real devices that a name speaks of: ``"AUTO:GPU.1,CPU"`` of GPU and CPU; ``"AUTO"`` of none."""
+    kind, _, listed = device.partition(":")
+    named = listed.split(",") if kind in _VIRTUAL else [device]
+    return [name.strip().lstrip("-").partition(".")[0].partition("(")[0] for name in named if name.strip()]
+
+
+def _accelerators(device: str) -> list[str]:
+    return [name for name in _parts(device) if not on_cpu(name)]
+
+
+def _check_device(device: str, available: Sequence[str]) -> None:
+    """Refuse a device of which nothing is here.
+
+    Raises
+    ------
+    AcceleratorError
+    """
+    there = {name.partition(".")[0] for name in available}
+    parts = _parts(device)
+    known = device.partition(":")[0] in _VIRTUAL
+    if (not parts and not known) or (parts and not there.intersection(parts)):
+        raise AcceleratorError(f"OpenVINO finds {', '.join(available)} here; received device {device!r}")
+
+
+def _placement(device: str, running: Sequence[str]) -> Placement:
+    """Where OpenVINO says that a compiled model runs.
+
+    Raises
+    ------
+    AcceleratorError
+        Only on the CPU, and something else was asked for.
+    """
+    used = [name.strip("()") for name in running]
+    if all(on_cpu(name) for name in used):
+        wanted = _accelerators(device)
+        if wanted:
+            raise AcceleratorError(
+                f"OpenVINO would run the model on the CPU, since it finds no {' or '.join(wanted)} for it; "
+                f"received device {device!r}: allow fallback='cpu', or leave the device out"
+            )
+        return Placement()
+    return Placement(",".join(used))
 
 
 def _read(core: Any, openvino: Any, artefact: Artefact) -> Any:

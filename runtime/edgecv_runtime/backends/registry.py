@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from edgecv_runtime.artefact import Artefact
+from edgecv_runtime.backends.accelerators import FALLBACKS, on_cpu
 from edgecv_runtime.backends.base import KERNELS, Backend
-from edgecv_runtime.errors import BackendError, InputError, MissingPackageError, UnsupportedError
+from edgecv_runtime.errors import AcceleratorError, BackendError, InputError, MissingPackageError, UnsupportedError
 from edgecv_runtime.manifest import Manifest
 
 GROUP = "edgecv.backends"
@@ -61,23 +65,60 @@ def open_backend(
     device: str | None = None,
     threads: int | None = None,
     kernels: str = "auto",
+    delegate: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    fallback: str | None = None,
 ) -> Backend:
     """Open an artefact with the named back end, or with the preferred one that is installed.
+
+    Parameters
+    ----------
+    artefact : Artefact
+    manifest : Manifest or None
+    backend : str or None
+    device, threads, kernels, delegate, options
+        As in `Backend`.
+    fallback : {None, "cpu"}
+        What to do where the accelerator is not there or takes nothing: an error, or the CPU with a warning.
 
     Raises
     ------
     InputError
-        Unknown back end or kernels, or a thread count that is not in 1..1024.
+        Unknown back end, kernels or fallback, or a thread count that is not in 1..1024.
     UnsupportedError
-        The back end does not run this format, or has no such kernels.
+        The back end does not run this format, or has no such kernels, delegates or options.
+    AcceleratorError
+        The accelerator is not there, or takes nothing of the model.
     MissingPackageError
         No back end for this format is installed; the message names the extra.
     BackendError
         The library refuses the model.
     """
     check_options(backend, threads, kernels)
+    if fallback is not None and fallback not in FALLBACKS:
+        raise InputError(f"fallback must be {' or '.join(FALLBACKS)}, or left out; received {fallback!r}")
     driver = choose_driver(artefact.format, backend)
-    return driver(artefact, manifest=manifest, device=device, threads=threads, kernels=kernels)
+    how: dict[str, Any] = {"manifest": manifest, "threads": threads, "kernels": kernels}
+    if fallback is None:
+        return driver(artefact, device=device, **how, **_accepted(driver, delegate, options))
+    try:
+        return driver(artefact, device=device, **how, **_accepted(driver, delegate, options))
+    except AcceleratorError as error:
+        if on_cpu(device) and delegate is None:
+            raise
+        reason = str(error)
+    warnings.warn(f"running on the CPU instead: {reason}", RuntimeWarning, stacklevel=2)
+    return driver(artefact, device="CPU", **how)
+
+
+def _accepted(driver: type[Backend], delegate: str | None, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What of it was given, if the driver knows what to do with it."""
+    given = {name: value for name, value in (("delegate", delegate), ("options", options)) if value}
+    unknown = [name for name in given if name not in driver.takes]
+    if unknown:
+        what = {"delegate": "delegates", "options": "options"}[unknown[0]]
+        raise AcceleratorError(f"back end {driver.name!r} takes no {what}; received {given[unknown[0]]}")
+    return given
 
 
 def choose_driver(format: str, backend: str | None) -> type[Backend]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option, backend_options
+from edgecv_runtime.cli.command import (
+    Command,
+    add_accelerator_options,
+    add_backend_options,
+    add_json_option,
+    backend_options,
+)
 from edgecv_runtime.cli.output import say, say_json, table
 
 
@@ -26,6 +32,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="fresh processes that load and run it (default: 3); 0 where no process can be started",
     )
     add_backend_options(parser)
+    add_accelerator_options(parser)
     add_json_option(parser)
 
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option, backend_options
+from edgecv_runtime.cli.command import (
+    Command,
+    add_accelerator_options,
+    add_backend_options,
+    add_json_option,
+    backend_options,
+)
 from edgecv_runtime.cli.output import say, say_json, table
 
 if TYPE_CHECKING:
@@ -54,6 +60,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="of a detector: look at large pictures in overlapping N×N tiles",
     )
     add_backend_options(parser)
+    add_accelerator_options(parser)
     add_json_option(parser)
 
 

@@ -25,6 +25,9 @@ GROUP = "edgecv.commands"
 # Subcommands that only the workstation's packages bring: on a device they are named, not unknown.
 _HOST_COMMANDS = {
     "models": "edgecv",
+    "train": "edgecv",
+    "explain": "edgecv",
+    "style": "edgecv",
     "export": "edgecv-export",
     "wrap": "edgecv-export",
     "quickstart": "edgecv-export",

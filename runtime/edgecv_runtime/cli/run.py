@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecv_runtime.cli.command import Command, add_backend_options, backend_options
+from edgecv_runtime.cli.command import Command, add_accelerator_options, add_backend_options, backend_options
 from edgecv_runtime.cli.gallery_options import add_gallery_options
 from edgecv_runtime.cli.gallery_options import opened as open_gallery
 from edgecv_runtime.cli.live import add_live_options, is_live, run_live, terminated_as_interrupted
@@ -35,6 +35,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="DIR", help="write every picture with its result drawn in as DIR/NAME.png")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, one line a frame")
     add_backend_options(parser)
+    add_accelerator_options(parser)
     add_live_options(parser)
     faces = parser.add_argument_group("people", "BUNDLE detects faces, and a gallery says whose they are")
     faces.add_argument("--gallery", metavar="GALLERY", help="a file, or the URL of a server")

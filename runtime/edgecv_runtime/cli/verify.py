@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option, backend_options
+from edgecv_runtime.cli.command import (
+    Command,
+    add_accelerator_options,
+    add_backend_options,
+    add_json_option,
+    backend_options,
+)
 from edgecv_runtime.cli.output import say, say_json
 
 
@@ -16,6 +22,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="public keys, one of which must have signed it (default: EDGECV_PUBLIC_KEY, then /etc/edgecv/public.key)",
     )
     add_backend_options(parser)
+    add_accelerator_options(parser)
     add_json_option(parser)
 
 

@@ -26,9 +26,15 @@ _DECODERS = {
     "yolox": "edgecv_runtime.decoders.yolo:YOLOXDecoder",
     "yolov5": "edgecv_runtime.decoders.yolo:YOLOv5Decoder",
     "yolov8": "edgecv_runtime.decoders.yolo:YOLOv8Decoder",
+    "rcnn": "edgecv_runtime.decoders.rcnn:RegionDecoder",
+    "mask": "edgecv_runtime.decoders.mask:MaskDecoder",
     "centernet-like": "edgecv_runtime.decoders.centernet:CenterNetDecoder",
     "segmentation": "edgecv_runtime.decoders.segmentation:SegmentationDecoder",
+    "anomaly": "edgecv_runtime.decoders.anomaly:AnomalyDecoder",
+    "localization": "edgecv_runtime.decoders.localization:LocalizationDecoder",
     "heatmap-pose": "edgecv_runtime.decoders.pose:HeatmapPoseDecoder",
+    "regression-pose": "edgecv_runtime.decoders.regression_pose:RegressionPoseDecoder",
+    "image": "edgecv_runtime.decoders.image:ImageDecoder",
     "embedding": "edgecv_runtime.decoders.embedding:EmbeddingDecoder",
 }
 
@@ -74,6 +80,13 @@ class Decoder(ABC):
     @abstractmethod
     def decode(self, outputs: Outputs, geometry: Geometry) -> Any:
         """The result for one image from its activated outputs, without the batch dimension."""
+
+    def decode_seen(self, outputs: Outputs, geometry: Geometry, seen: npt.NDArray[Any]) -> Any:
+        """As `decode`, knowing what the model was given: its input tensor, without the batch dimension.
+
+        Unless a decoder says otherwise the outputs alone tell; a reconstruction must be compared.
+        """
+        return self.decode(outputs, geometry)
 
 
 def decoder_names() -> tuple[str, ...]:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from edgecv_runtime.decoders.base import Outputs, output_roles
 from edgecv_runtime.decoders.detection import DetectionDecoder
 from edgecv_runtime.decoders.parameters import Parameter, Parameters
+from edgecv_runtime.decoders.steady import score_map
 from edgecv_runtime.manifest import Manifest
 from edgecv_runtime.preprocess import Geometry
 from edgecv_runtime.results import Detections
 
 _ROLES = ("boxes", "classes", "scores", "count")
-_GRID = 16  # cells a side of the map that the parity contract compares
 
 
 class PostprocessedDecoder(DetectionDecoder):
@@ -57,7 +57,7 @@ class PostprocessedDecoder(DetectionDecoder):
         images = [(boxes[row], classes[row], scores[row], int(count.reshape(-1)[row])) for row in range(len(scores))]
         kinds = 1 + max((len(self.labels or ()), int(np.abs(classes).max(initial=0))))
         steady: dict[str, npt.NDArray[Any]] = {
-            "boxes": np.stack([_score_map(b[:n], s[:n]) for b, _, s, n in images]),
+            "boxes": np.stack([score_map(b[:n, [1, 0, 3, 2]], s[:n]) for b, _, s, n in images]),
             "classes": np.stack(
                 [np.bincount(np.rint(c[:n]).astype(int), s[:n] ** 2, max(kinds, 128)) for _, c, s, n in images]
             ),
@@ -66,16 +66,3 @@ class PostprocessedDecoder(DetectionDecoder):
         }
         ordered = sorted(self._roles, key=lambda role: self._roles[role])
         return [steady[role].astype(np.float32) for role in ordered]
-
-
-def _score_map(boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(GRID, GRID): the best squared score of a box over the middle of each cell, 0 where there is none.
-
-    Squared, so that what is hardly seen hardly counts.
-    """
-    middles = (np.arange(_GRID) + 0.5) / _GRID
-    field = np.zeros((_GRID, _GRID), np.float32)
-    for (top, left, bottom, right), score in zip(boxes, scores, strict=True):
-        inside = np.ix_((middles >= top) & (middles < bottom), (middles >= left) & (middles < right))
-        field[inside] = np.maximum(field[inside], score**2)
-    return field

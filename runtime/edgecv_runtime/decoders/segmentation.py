@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_runtime.decoders.base import Decoder, Outputs, only_output
+from edgecv_runtime.decoders.base import Decoder, Outputs, logistic, only_output, softmax
 from edgecv_runtime.decoders.parameters import Parameter, Parameters, read_parameters
+from edgecv_runtime.decoders.places import to_source
 from edgecv_runtime.errors import BundleError
 from edgecv_runtime.manifest import Manifest
 from edgecv_runtime.preprocess import Geometry
@@ -27,6 +28,9 @@ class SegmentationDecoder(Decoder):
     parameters_known: ClassVar[Parameters] = {
         "layout": Parameter("NHWC", "what the output's dimensions are", choices=("NHWC", "NCHW", "indices")),
         "threshold": Parameter(0.0, "of a single channel: above it the pixel is of class 1", -1e9, 1e9),
+        "activation": Parameter(
+            "none", "what the device still applies to the scores", choices=("none", "sigmoid", "softmax")
+        ),
     }
 
     def __init__(self, manifest: Manifest) -> None:
@@ -40,6 +44,8 @@ class SegmentationDecoder(Decoder):
             raise BundleError(
                 f"decoder 'segmentation' with layout {layout} reads {wanted}; the manifest says {list(shape)}"
             )
+        if layout == "indices" and self.values["activation"] != "none":
+            raise BundleError(f"class indices take no activation; the manifest says {self.values['activation']!r}")
         classes = None if layout == "indices" else shape[3 if layout == "NHWC" else 1]
         wanted_labels = 2 if classes == 1 else classes
         if self.labels is not None and wanted_labels not in (None, len(self.labels)):
@@ -47,7 +53,7 @@ class SegmentationDecoder(Decoder):
         self.height, self.width = manifest.inputs[0].size
 
     def decode(self, outputs: Outputs, geometry: Geometry) -> Segmentation:
-        mask, seen = self._to_source(self._classes(outputs[0]), geometry)
+        mask, seen = to_source(self._classes(outputs[0]), geometry, (self.height, self.width))
         mask[~seen] = Segmentation.UNKNOWN
         return Segmentation(mask, self.labels)
 
@@ -67,7 +73,7 @@ class SegmentationDecoder(Decoder):
             output = np.eye(max(len(self.labels or ()), int(classes.max()) + 1), dtype=np.float32)[classes]
         elif layout == "NCHW":
             output = output.transpose(1, 2, 0)
-        return self._to_source(output, geometry)
+        return to_source(self._activated(output), geometry, (self.height, self.width))
 
     def decide(self, scores: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]) -> Segmentation:
         """The mask of a score map."""
@@ -97,28 +103,19 @@ class SegmentationDecoder(Decoder):
             return output.reshape(output.shape[:2]).astype(np.uint8)
         axis = 2 if layout == "NHWC" else 0
         if output.shape[axis] == 1:
-            above: npt.NDArray[np.uint8] = (output.squeeze(axis) > self.values["threshold"]).astype(np.uint8)
+            scores = self._activated(output).squeeze(axis)
+            above: npt.NDArray[np.uint8] = (scores > self.values["threshold"]).astype(np.uint8)
             return above
+        # The best class is the same before and after an activation, which need not be computed for it.
         classes: npt.NDArray[np.uint8] = output.argmax(axis=axis).astype(np.uint8)
         return classes
 
-    def _to_source(
-        self, output: npt.NDArray[Any], geometry: Geometry
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        """The output for every pixel of the source: of the place that its middle lies in; and which the model saw."""
-        rows, rows_in = self._places(geometry, 1, output.shape[0], self.height)
-        columns, columns_in = self._places(geometry, 0, output.shape[1], self.width)
-        return output[rows[:, None], columns], rows_in[:, None] & columns_in
-
-    @staticmethod
-    def _places(
-        geometry: Geometry, axis: int, places: int, size: int
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-        """Index into the output for every source row or column, and whether the model saw it."""
-        middles = np.arange(geometry.source_size[1 - axis]) + 0.5
-        position = (middles - geometry.offset[axis]) / geometry.scale[axis] * (places / size)
-        index = np.floor(position).astype(np.intp)
-        return index.clip(0, places - 1), (position >= 0) & (position < places)
+    def _activated(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The scores, channels last (or one channel), as the float model gives them."""
+        activation = self.values["activation"]
+        if activation == "none":
+            return scores
+        return logistic(scores) if activation == "sigmoid" else softmax(scores)
 
 
 def _shares(mask: npt.NDArray[np.int64], kinds: int) -> npt.NDArray[np.float32]:

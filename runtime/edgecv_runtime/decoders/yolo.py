@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgecv_runtime.decoders.base import Outputs, logistic, only_output
+from edgecv_runtime.decoders.base import Outputs, logistic, only_output, output_roles
 from edgecv_runtime.decoders.detection import DetectionDecoder, Floats, corners
 from edgecv_runtime.decoders.parameters import DETECTION, Parameter, Parameters
 from edgecv_runtime.errors import BundleError
@@ -16,33 +16,53 @@ from edgecv_runtime.results import Detections
 
 ACTIVATION = Parameter("none", "what the device still applies to scores", choices=("none", "sigmoid"))
 STRIDES = Parameter([8, 16, 32], "input pixels per cell of each grid", 1, 1024, shape=(None,), whole=True)
+_YOLOX_ROLES = ("boxes", "objectness", "scores")
 
 
 class YOLOXDecoder(DetectionDecoder):
     """YOLOX (Ge et al. 2021): rows of x, y, w, h, objectness and class scores, over the cells of all grids.
 
     In a cell (i, j) of stride s the centre is ((x + j) s, (y + i) s) and the size (exp(w) s, exp(h) s); a candidate
-    scores objectness times its best class.
+    scores objectness times its best class. The columns come in one output, or in three by their roles, each of which
+    an integer model then scales for itself: ``outputs = {boxes: NAME, objectness: NAME, scores: NAME}``, (batch, N, 4),
+    (batch, N, 1) and (batch, N, classes).
     """
 
     parameters_known: ClassVar[Parameters] = {**DETECTION, "strides": STRIDES, "activation": ACTIVATION}
 
     def __init__(self, manifest: Manifest) -> None:
         super().__init__(manifest)
-        shape = manifest.outputs[only_output(manifest)].shape
-        self._cells = np.concatenate([_cells(self.height, self.width, stride) for stride in self.values["strides"]])
-        if len(shape) != 3 or shape[1] not in (None, len(self._cells)):
+        given = self.parameters.get("outputs")
+        if given is None:
+            self.order = [only_output(manifest)]
+        else:
+            roles = output_roles(manifest, given, _YOLOX_ROLES)
+            self.order = [roles[role] for role in _YOLOX_ROLES]
+        shapes = [manifest.outputs[index].shape for index in self.order]
+        self.cells = np.concatenate([_cells(self.height, self.width, stride) for stride in self.values["strides"]])
+        widths = [None] if given is None else [4, 1, None]
+        if any(
+            len(shape) != 3 or shape[1] not in (None, len(self.cells)) or shape[2] not in (None, width or shape[2])
+            for shape, width in zip(shapes, widths, strict=True)
+        ):
+            columns = "5 + classes" if given is None else "4, 1 and classes"
             raise BundleError(
-                f"decoder 'yolox' with strides {list(self.values['strides'])} reads (batch, {len(self._cells)}, "
-                f"5 + classes) for a {self.width}x{self.height} input; the manifest says {list(shape)}"
+                f"decoder 'yolox' with strides {list(self.values['strides'])} reads (batch, {len(self.cells)}, "
+                f"{columns}) for a {self.width}x{self.height} input; the manifest says "
+                f"{', '.join(str(list(shape)) for shape in shapes)}"
             )
-        self.check_classes(None if shape[2] is None else shape[2] - 5)
+        columns_left = shapes[-1][2]
+        self.check_classes(None if columns_left is None else columns_left - (5 if given is None else 0))
 
     def decode(self, outputs: Outputs, geometry: Geometry) -> Detections:
-        rows = outputs[0]
-        scores = rows[:, 4:] if self.values["activation"] == "none" else logistic(rows[:, 4:])
-        chosen, best, classes = self.best_class(scores[:, :1] * scores[:, 1:])
-        cells, raw = self._cells[chosen], rows[chosen]
+        if len(self.order) == 1:
+            boxes, objectness, scores = outputs[0][:, :4], outputs[0][:, 4:5], outputs[0][:, 5:]
+        else:
+            boxes, objectness, scores = (outputs[index] for index in self.order)
+        if self.values["activation"] == "sigmoid":
+            objectness, scores = logistic(objectness), logistic(scores)
+        chosen, best, classes = self.best_class(objectness * scores)
+        cells, raw = self.cells[chosen], boxes[chosen]
         with np.errstate(over="ignore"):  # a size that is no number is left out later
             middle, size = raw[:, :2] + cells[:, :2], np.exp(raw[:, 2:4])
         centres = np.concatenate([middle, size], axis=1) * cells[:, 2:]

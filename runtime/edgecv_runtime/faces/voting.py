@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.suppression.overlap import iou
+from edgecv_runtime.results import Detections
+from edgecv_runtime.tracking import Tracker
+
+_FRAME_RATE = 30.0  # a second, as far as the tracker is concerned: patience is counted in frames
 
 
 @dataclass(frozen=True)
@@ -85,83 +88,28 @@ def count_votes(votes: Iterable[Vote]) -> Verdict:
     return Verdict(winner, similarity, weight / total if total > 0 else 0.0, len(cast))
 
 
-class Tracks:
-    """Which box of a frame continues which of the frames before: the greatest overlap first.
-
-    Parameters
-    ----------
-    overlap : float in (0, 1)
-        Least IoU of a box with the last one of its track.
-    patience : int
-        Frames for which a track without a box is remembered.
-    """
-
-    def __init__(self, overlap: float = 0.3, patience: int = 10) -> None:
-        if not 0 < overlap < 1:
-            raise InputError(f"overlap must be in (0, 1); received {overlap}")
-        if patience < 0:
-            raise InputError(f"patience must be at least 0 frames; received {patience}")
-        self._overlap, self._patience = overlap, patience
-        self._boxes: dict[int, npt.NDArray[np.float64]] = {}
-        self._missed: dict[int, int] = {}
-        self._next = 0
-
-    @property
-    def alive(self) -> frozenset[int]:
-        """Tracks that a box may still continue."""
-        return frozenset(self._boxes)
-
-    def update(self, boxes: npt.NDArray[Any]) -> list[int]:
-        """The track of every box of the next frame; a box that continues none begins its own.
-
-        Parameters
-        ----------
-        boxes : (N, 4) xyxy
-
-        Returns
-        -------
-        list of N int
-            Numbers from 0, none used twice.
-        """
-        found = np.asarray(boxes, np.float64).reshape(-1, 4)
-        tracks = [-1] * len(found)
-        before = list(self._boxes)
-        if before and len(found):
-            overlaps = iou(np.stack([self._boxes[track] for track in before])[:, None], found[None])
-            for place in (-overlaps).argsort(axis=None, kind="stable").tolist():
-                old, new = divmod(place, len(found))
-                if overlaps[old, new] < self._overlap:
-                    break
-                if before[old] >= 0 and tracks[new] < 0:
-                    tracks[new], before[old] = before[old], -1
-        for row, track in enumerate(tracks):
-            if track < 0:
-                tracks[row], self._next = self._next, self._next + 1
-            self._boxes[tracks[row]], self._missed[tracks[row]] = found[row], 0
-        for track in [track for track in self._boxes if track not in tracks]:
-            self._missed[track] += 1
-            if self._missed[track] > self._patience:
-                del self._boxes[track], self._missed[track]
-        return tracks
-
-
 class Voting:
-    """The votes of every track over its latest frames.
+    """The votes of every track over its latest frames; `Tracker` follows the faces.
 
     Parameters
     ----------
     window : int
         Votes that count for a track; older ones are forgotten.
-    overlap, patience
-        As in `Tracks`.
+    patience : int
+        Frames for which a face that is not found is remembered.
     """
 
-    def __init__(self, window: int = 30, overlap: float = 0.3, patience: int = 10) -> None:
+    def __init__(self, window: int = 30, patience: int = 10) -> None:
         if window < 1:
             raise InputError(f"window must be at least 1 frame; received {window}")
-        self._window = window
-        self._tracks = Tracks(overlap, patience)
+        if patience < 0:
+            raise InputError(f"patience must be at least 0 frames; received {patience}")
+        self._window, self._patience = window, patience
+        # A face that the detector found is sure, and its first vote counts. Half a frame stands off rounding.
+        self._tracker = Tracker(0.0, 0.0, keep_lost=(patience + 1.5) / _FRAME_RATE, min_hits=1)
+        self._frame = 0
         self._votes: dict[int, deque[Vote]] = {}
+        self._missed: dict[int, int] = {}
 
     def update(self, boxes: npt.NDArray[Any], votes: Iterable[Vote | None]) -> list[tuple[int, Verdict]]:
         """Track and verdict of every face of the next frame.
@@ -171,14 +119,25 @@ class Voting:
         boxes : (N, 4) xyxy
         votes : N Votes
             None for a face that has none: the quality gate refused it. Its track's earlier votes stand.
+
+        Returns
+        -------
+        list of N (int, Verdict)
+            Numbers of tracks from 1; none is used twice.
         """
-        tracks = self._tracks.update(boxes)
+        found = np.asarray(boxes, np.float32).reshape(-1, 4)
+        count = len(found)
+        faces = Detections(found, np.ones(count, np.float32), np.zeros(count, np.int64))
+        followed = self._tracker.update(faces, self._frame / _FRAME_RATE)
+        self._frame += 1
+        tracks = [] if followed.ids is None else followed.ids.tolist()
         answers = []
         for track, vote in zip(tracks, votes, strict=True):
             cast = self._votes.setdefault(track, deque(maxlen=self._window))
             if vote is not None:
                 cast.append(vote)
             answers.append((track, count_votes(cast)))
-        alive = self._tracks.alive
-        self._votes = {track: cast for track, cast in self._votes.items() if track in alive}
+        self._missed = {track: 0 if track in tracks else self._missed.get(track, 0) + 1 for track in self._votes}
+        for track in [track for track, missed in self._missed.items() if missed > self._patience]:
+            del self._votes[track], self._missed[track]
         return answers

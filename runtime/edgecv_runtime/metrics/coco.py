@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.errors import InputError
+from edgecv_runtime.metrics.matching import OVERLAPS, RECALLS, Floats, Picture, accumulate, match
+from edgecv_runtime.metrics.overlaps import box_overlaps, mask_areas, mask_overlaps
 
-Floats = npt.NDArray[np.float64]
-
-# round: 0.05 steps as decimal numbers would have them.
-OVERLAPS: Floats = np.linspace(0.5, 0.95, 10)
-RECALLS: Floats = np.linspace(0.0, 1.0, 101)
+if TYPE_CHECKING:
+    from edgecv_runtime.metrics.keypoints import KeypointAccuracy
 
 # Areas in square pixels of the source image.
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
@@ -39,12 +38,18 @@ class Truth:
         What counts as the object's size: of its outline where that is known, else of the box.
     crowd : (N,) bool
         The box holds many objects of the class: what is found in it counts neither way.
+    masks : (N, H, W) bool, or None
+        Of the picture's size.
+    keypoints : (N, K, 3) float64, or None
+        x, y in pixels, and 0 not labelled, 1 hidden, 2 seen.
     """
 
     boxes: Floats
     classes: npt.NDArray[np.int64]
     areas: Floats
     crowd: npt.NDArray[np.bool_]
+    masks: npt.NDArray[np.bool_] | None = None
+    keypoints: Floats | None = None
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -53,6 +58,11 @@ class Truth:
                 "boxes, classes, areas and crowd must share their length; received "
                 f"{self.boxes.shape}, {self.classes.shape}, {self.areas.shape} and {self.crowd.shape}"
             )
+        if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != count):
+            raise InputError(f"masks must be ({count}, H, W); received shape {self.masks.shape}")
+        points = self.keypoints
+        if points is not None and (points.ndim != 3 or len(points) != count or points.shape[2] != 3):
+            raise InputError(f"keypoints must be ({count}, K, 3); received shape {points.shape}")
 
     @classmethod
     def of(cls, boxes: npt.ArrayLike, classes: npt.ArrayLike) -> Truth:
@@ -65,11 +75,16 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a model found in one picture: (N, 4) xyxy pixels, (N,) scores, (N,) classes."""
+    """What a model found in one picture: (N, 4) xyxy pixels, (N,) scores, (N,) classes.
+
+    And, where it finds them, (N, H, W) masks and (N, K, 3) keypoints: x, y in pixels, and a score.
+    """
 
     boxes: Floats
     scores: Floats
     classes: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.bool_] | None = None
+    keypoints: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,10 @@ class DetectionAccuracy:
         Objects to be found, without crowds.
     skipped : int
         Pictures that could not be read.
+    masks : DetectionAccuracy, or None
+        The same by masks, where both the model and the data have them.
+    keypoints : KeypointAccuracy, or None
+        By keypoints, likewise.
     """
 
     map: float
@@ -114,6 +133,8 @@ class DetectionAccuracy:
     n: int
     objects: int
     skipped: int = 0
+    masks: DetectionAccuracy | None = None
+    keypoints: KeypointAccuracy | None = None
 
     @property
     def score(self) -> float:
@@ -122,12 +143,16 @@ class DetectionAccuracy:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        names = [name for name in self.__dataclass_fields__ if name != "by_class"]
+        parts = {"masks": self.masks, "keypoints": self.keypoints}
+        names = [name for name in self.__dataclass_fields__ if name != "by_class" and name not in parts]
         rows = [{"class": index, "map": whole, "map50": half} for index, whole, half in self.by_class]
-        return {name: getattr(self, name) for name in names} | {"by_class": rows}
+        known = {name: part.to_dict() for name, part in parts.items() if part is not None}
+        return {name: getattr(self, name) for name in names} | {"by_class": rows} | known
 
 
-def average_precision(truths: Sequence[Truth], found: Sequence[Found], skipped: int = 0) -> DetectionAccuracy:
+def average_precision(
+    truths: Sequence[Truth], found: Sequence[Found], skipped: int = 0, *, by: str = "boxes"
+) -> DetectionAccuracy:
     """Evaluate detections.
 
     Parameters
@@ -136,163 +161,131 @@ def average_precision(truths: Sequence[Truth], found: Sequence[Found], skipped: 
         Equal scores rank in that order.
     skipped : int
         Handed on.
+    by : {"boxes", "masks"}
+        What must overlap.
 
     Raises
     ------
     InputError
-        The sequences differ in length, or there is no object to be found.
+        The sequences differ in length, there is no object to be found, or masks are missing.
     """
     if len(truths) != len(found):
         raise InputError(f"there must be one answer a picture; received {len(truths)} and {len(found)}")
-    classes = sorted({int(index) for truth in truths for index in truth.classes})
-    if not classes:
-        raise InputError("average precision needs at least one labelled object; there is none")
-    shape = (len(OVERLAPS), len(classes), len(SIZES), len(MOST))
-    precision = np.full((shape[0], len(RECALLS), *shape[1:]), -1.0)
-    recall = np.full(shape, -1.0)
-    for k, index in enumerate(classes):
-        pictures = [_of_class(truth, answer, index) for truth, answer in zip(truths, found, strict=True)]
-        for a, limits in enumerate(SIZES.values()):
-            matched = [_match(picture, limits) for picture in pictures]
-            for m, most in enumerate(MOST):
-                curve = _accumulate(matched, most)
-                if curve is not None:
-                    precision[:, :, k, a, m], recall[:, k, a, m] = curve
-    return _summary(precision, recall, classes, truths, skipped)
+    collected = AveragePrecision(by)
+    for truth, answer in zip(truths, found, strict=True):
+        collected.add(truth, answer)
+    return collected.accuracy(skipped)
 
 
-def _summary(
-    precision: Floats, recall: Floats, classes: list[int], truths: Sequence[Truth], skipped: int
-) -> DetectionAccuracy:
+class AveragePrecision:
+    """`average_precision` picture by picture: masks are compared as they come, and need not be kept.
+
+    Parameters
+    ----------
+    by : {"boxes", "masks"}
+    """
+
+    def __init__(self, by: str = "boxes") -> None:
+        if by not in ("boxes", "masks"):
+            raise InputError(f"detections are compared by boxes or masks; received {by!r}")
+        self._by = by
+        self._pictures: dict[int, list[Picture]] = {}
+        self._classes: set[int] = set()
+        self._count = self._objects = 0
+
+    def add(self, truth: Truth, found: Found) -> None:
+        """Count one picture.
+
+        Raises
+        ------
+        InputError
+            Masks are missing, or of another size.
+        """
+        there = {int(index) for index in truth.classes}
+        for index in there | {int(index) for index in found.classes}:
+            self._pictures.setdefault(index, []).append(_of_class(truth, found, index, self._by))
+        self._classes |= there
+        self._count += 1
+        self._objects += int((~truth.crowd).sum())
+
+    def accuracy(self, skipped: int = 0) -> DetectionAccuracy:
+        """What the pictures amount to.
+
+        Raises
+        ------
+        InputError
+            There was no object to be found.
+        """
+        classes = sorted(self._classes)
+        if not classes:
+            raise InputError("average precision needs at least one labelled object; there is none")
+        shape = (len(OVERLAPS), len(classes), len(SIZES), len(MOST))
+        precision = np.full((shape[0], len(RECALLS), *shape[1:]), -1.0)
+        recall = np.full(shape, -1.0)
+        for k, index in enumerate(classes):
+            for a, limits in enumerate(SIZES.values()):
+                matched = [match(picture, limits) for picture in self._pictures[index]]
+                for m, most in enumerate(MOST):
+                    curve = accumulate(matched, most)
+                    if curve is not None:
+                        precision[:, :, k, a, m], recall[:, k, a, m] = curve
+        return _summary(precision, recall, classes, (self._count, self._objects, skipped))
+
+
+def _summary(precision: Floats, recall: Floats, classes: list[int], counts: tuple[int, int, int]) -> DetectionAccuracy:
     most = len(MOST) - 1
     sizes = {name: place for place, name in enumerate(SIZES)}
     return DetectionAccuracy(
-        map=_mean(precision[:, :, :, 0, most]),
-        map50=_mean(precision[0, :, :, 0, most]),
-        map75=_mean(precision[5, :, :, 0, most]),
-        map_small=_mean(precision[:, :, :, sizes["small"], most]),
-        map_medium=_mean(precision[:, :, :, sizes["medium"], most]),
-        map_large=_mean(precision[:, :, :, sizes["large"], most]),
-        ar1=_mean(recall[:, :, 0, 0]),
-        ar10=_mean(recall[:, :, 0, 1]),
-        ar100=_mean(recall[:, :, 0, most]),
-        ar_small=_mean(recall[:, :, sizes["small"], most]),
-        ar_medium=_mean(recall[:, :, sizes["medium"], most]),
-        ar_large=_mean(recall[:, :, sizes["large"], most]),
+        map=mean_of(precision[:, :, :, 0, most]),
+        map50=mean_of(precision[0, :, :, 0, most]),
+        map75=mean_of(precision[5, :, :, 0, most]),
+        map_small=mean_of(precision[:, :, :, sizes["small"], most]),
+        map_medium=mean_of(precision[:, :, :, sizes["medium"], most]),
+        map_large=mean_of(precision[:, :, :, sizes["large"], most]),
+        ar1=mean_of(recall[:, :, 0, 0]),
+        ar10=mean_of(recall[:, :, 0, 1]),
+        ar100=mean_of(recall[:, :, 0, most]),
+        ar_small=mean_of(recall[:, :, sizes["small"], most]),
+        ar_medium=mean_of(recall[:, :, sizes["medium"], most]),
+        ar_large=mean_of(recall[:, :, sizes["large"], most]),
         by_class=tuple(
-            (index, _mean(precision[:, :, k, 0, most]), _mean(precision[0, :, k, 0, most]))
+            (index, mean_of(precision[:, :, k, 0, most]), mean_of(precision[0, :, k, 0, most]))
             for k, index in enumerate(classes)
         ),
-        n=len(truths),
-        objects=sum(int((~truth.crowd).sum()) for truth in truths),
-        skipped=skipped,
+        n=counts[0],
+        objects=counts[1],
+        skipped=counts[2],
     )
 
 
-def _mean(values: Floats) -> float:
+def mean_of(values: Floats) -> float:
     """Of those that are defined; -1 stands for a class without an object to find."""
     there = values[values > -1]
     return float(there.mean()) if there.size else float("nan")
 
 
-@dataclass(frozen=True, eq=False)
-class _Picture:
-    """One class in one picture; detections best first, no more than the most that count."""
-
-    overlaps: Floats  # (D, G)
-    scores: Floats
-    sizes: Floats  # areas of the detections
-    areas: Floats
-    crowd: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class _Matched:
-    scores: Floats  # (D,)
-    hit: npt.NDArray[np.bool_]  # (overlaps, D)
-    ignored: npt.NDArray[np.bool_]  # (overlaps, D)
-    wanted: int  # objects that count
+def _of_class(truth: Truth, answer: Found, index: int, by: str) -> Picture:
+    there, chosen = truth.classes == index, np.flatnonzero(answer.classes == index)
+    order = chosen[np.argsort(-answer.scores[chosen], kind="stable")][: MOST[-1]]
+    boxes, crowd = answer.boxes[order].astype(np.float64), truth.crowd[there]
+    if by == "boxes":
+        sides = boxes[:, 2:] - boxes[:, :2]
+        overlaps, sizes = box_overlaps(boxes, truth.boxes[there], crowd), sides[:, 0] * sides[:, 1]
+    else:
+        masks = _masks(truth, answer)
+        overlaps, sizes = mask_overlaps(masks[1][order], masks[0][there], crowd), mask_areas(masks[1][order])
+    return Picture(overlaps, answer.scores[order], sizes, truth.areas[there], crowd, crowd)
 
 
-def _of_class(truth: Truth, answer: Found, index: int) -> _Picture:
-    there, chosen = truth.classes == index, answer.classes == index
-    scores = answer.scores[chosen]
-    order = np.argsort(-scores, kind="stable")[: MOST[-1]]
-    boxes = answer.boxes[chosen][order].astype(np.float64)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return _Picture(
-        overlaps=box_overlaps(boxes, truth.boxes[there], truth.crowd[there]),
-        scores=scores[order],
-        sizes=sides[:, 0] * sides[:, 1],
-        areas=truth.areas[there],
-        crowd=truth.crowd[there],
+def _masks(truth: Truth, answer: Found) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Those of objects and of detections; (0, H, W) of none."""
+    if (truth.masks is None and len(truth.classes)) or (answer.masks is None and len(answer.classes)):
+        raise InputError("a mask of every object and of every detection is required; some have none")
+    one, other = (
+        np.zeros((0, 1, 1), np.bool_) if masks is None or not len(masks) else masks
+        for masks in (truth.masks, answer.masks)
     )
-
-
-def box_overlaps(found: Floats, truth: Floats, crowd: npt.NDArray[np.bool_]) -> Floats:
-    """(D, G) overlap: over the union, with a crowd over the detection's own area."""
-    a, b = found[:, None], truth[None]
-    width = np.maximum(np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0]), 0)
-    height = np.maximum(np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1]), 0)
-    shared = width * height
-    own = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
-    union = np.where(crowd, own, own + (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1]) - shared)
-    overlaps: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return overlaps
-
-
-def _match(picture: _Picture, limits: tuple[float, float]) -> _Matched:
-    """Greedily, best detection first: each takes the free object that it overlaps most, at least by the threshold.
-
-    Objects outside the limits and crowds are ignored, and so are detections matched to them; one that counts is
-    preferred to one that does not. A crowd can be matched again and again.
-    """
-    low, high = limits
-    ignore = picture.crowd | (picture.areas < low) | (picture.areas > high)
-    order = np.argsort(ignore, kind="stable")
-    ignore, crowd, overlaps = ignore[order], picture.crowd[order], picture.overlaps[:, order]
-    count, objects = overlaps.shape
-    hit = np.zeros((len(OVERLAPS), count), np.bool_)
-    ignored = np.zeros_like(hit)
-    outside = (picture.sizes < low) | (picture.sizes > high)
-    for t, threshold in enumerate(OVERLAPS.tolist()):
-        taken = [False] * objects
-        for d in range(count):
-            best, chosen = min(threshold, 1 - 1e-10), -1
-            for g in range(objects):
-                if taken[g] and not crowd[g]:
-                    continue
-                if chosen > -1 and not ignore[chosen] and ignore[g]:
-                    break  # one that counts was found; those that follow do not
-                if overlaps[d, g] >= best:
-                    best, chosen = float(overlaps[d, g]), g
-            if chosen > -1:
-                taken[chosen] = hit[t, d] = True
-                ignored[t, d] = ignore[chosen]
-            else:
-                ignored[t, d] = outside[d]
-    return _Matched(picture.scores, hit, ignored, int((~ignore).sum()))
-
-
-def _accumulate(pictures: Sequence[_Matched], most: int) -> tuple[Floats, Floats] | None:
-    """Precision at the 101 recalls (overlaps, 101), and the last recall (overlaps,); None without an object."""
-    wanted = sum(picture.wanted for picture in pictures)
-    if wanted == 0:
-        return None
-    scores = np.concatenate([picture.scores[:most] for picture in pictures])
-    order = np.argsort(-scores, kind="stable")
-    hit = np.concatenate([picture.hit[:, :most] for picture in pictures], axis=1)[:, order]
-    ignored = np.concatenate([picture.ignored[:, :most] for picture in pictures], axis=1)[:, order]
-    right = np.cumsum(hit & ~ignored, axis=1).astype(np.float64)
-    wrong = np.cumsum(~hit & ~ignored, axis=1).astype(np.float64)
-    recall = right / wanted
-    precision = right / (right + wrong + np.spacing(1))
-    # From the right: the best precision at this recall or a higher one.
-    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    curve, last = np.zeros((len(OVERLAPS), len(RECALLS))), np.zeros(len(OVERLAPS))
-    for t in range(len(OVERLAPS)):
-        places = np.searchsorted(recall[t], RECALLS, side="left")
-        there = places < recall.shape[1]
-        curve[t, there] = precision[t, places[there]]
-        last[t] = recall[t, -1] if recall.shape[1] else 0.0
-    return curve, last
+    if len(one) and len(other) and one.shape[1:] != other.shape[1:]:
+        raise InputError(f"masks must have the picture's size {one.shape[1:]}; received {other.shape[1:]}")
+    size = (one if len(one) else other).shape[1:]
+    return one.reshape(-1, *size), other.reshape(-1, *size)

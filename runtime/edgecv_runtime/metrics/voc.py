@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.metrics.coco import Found, Truth, box_overlaps
+from edgecv_runtime.metrics.coco import Found, Truth
+from edgecv_runtime.metrics.overlaps import box_overlaps
 
 
 def voc_average_precision(

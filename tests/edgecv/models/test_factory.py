@@ -50,8 +50,10 @@ def test_every_model_builds_as_its_record_says(name: str) -> None:
     assert model.input_shape == (None, *record.input_shape)
     if record.task == "segmentation":  # a class for every place
         assert len(model.output_shape) == 4 and model.output_shape[-1] == record.classes
-    elif record.task == "anomaly":
+    elif record.task in ("anomaly", "image"):
         assert model.output_shape == model.input_shape
+    elif record.task == "pose":  # a map for every joint, or x and y of it
+        assert model.output_shape[-1] == record.classes * (1 if len(model.output_shape) == 4 else 2)
     else:
         outputs = record.classes or next(option.default for option in record.options if option.name == "dimension")
         assert model.output_shape == (None, outputs)

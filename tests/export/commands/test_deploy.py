@@ -51,7 +51,7 @@ def test_what_was_measured_there_comes_back(
     assert asked["host"] == Host("pi@here", 2222)
     assert asked["path"] == "/opt/edgecv"
     assert asked["extras"] == ("litert", "cv")
-    assert asked["wheels"] is None
+    assert asked["wheels"] is None and asked["on"] == []
     assert ran.err == "connect …\n"
     assert ran.out.splitlines() == [
         "device    Raspberry Pi 4: aarch64 neon, Python 3.11.2",
@@ -61,6 +61,14 @@ def test_what_was_measured_there_comes_back(
         "run       /opt/edgecv/current/env/bin/edgecv run /opt/edgecv/current/model.edgecv",
     ]
     assert json.loads((tmp_path / "r.json").read_text())["bench"]["latency"]["p50_ms"] == 24.0
+
+
+def test_the_device_s_accelerator_is_asked_for_there(edgecv_command: Callable[..., Any], asked: dict[str, Any]) -> None:
+    words = ("--device", "NPU", "--delegate", "libedgetpu.so.1", "--device-option", "device=usb", "--fallback", "cpu")
+    ran = edgecv_command("deploy", "m.edgecv", "pi@here", *words)
+    assert ran.status == 0
+    assert sorted(asked["on"]) == sorted(words)
+    assert ran.out.splitlines()[-1].endswith(f"model.edgecv {' '.join(asked['on'])}")
 
 
 def test_a_check_that_fails_is_status_1_and_its_report_is_kept(

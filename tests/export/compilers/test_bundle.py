@@ -90,6 +90,6 @@ def test_what_a_device_does_not_take(made: Callable[..., Any], tmp_path: Path) -
     floating = made("lenet", "tflite", "fp32").path
     with pytest.raises(UnsupportedError, match="computes in int8 or int16x8; this bundle is fp32"):
         compile_bundle(floating, load_target("ethos-u55-128"), tmp_path / "a.edgecv")
-    with pytest.raises(UnsupportedError, match="starts from onnx: export with --format onnx"):
+    with pytest.raises(UnsupportedError, match="starts from onnx: export with --format onnx; this bundle holds tflite"):
         compile_bundle(floating, load_target("rk3588"), tmp_path / "a.edgecv")
     assert not (tmp_path / "a.edgecv").exists()

@@ -162,7 +162,7 @@ def test_every_tensor_gets_its_own() -> None:
         Recipe(widen=2.0, ranges={"_a": Range(0, 7), "unknown": Range(0, 9)}),
         grid,
         pixels=["image", "image/transposed"],
-        output="logits",
+        outputs=["logits"],
         layer_of={"_a/Relu": scope("_a"), "b/Relu": "b", "logits": "last"}.get,
     )
     assert found == {
@@ -191,7 +191,7 @@ def test_logits_have_room_under_every_estimator(estimator: str) -> None:
         Recipe(estimator=estimator),
         InputGrid(1.0, 0),
         pixels=(),
-        output="logits",
+        outputs=["logits"],
         layer_of=lambda _: None,
     )
     assert (found["logits"].low, found["logits"].high) == (pytest.approx(-11), pytest.approx(11))

@@ -224,9 +224,24 @@ def test_nothing_to_split(end: Any) -> None:
     assert split_activation(model) == (model, "none")
 
 
-def test_several_outputs_are_left_alone() -> None:
+def test_one_of_several_outputs() -> None:
     vector = keras.Input((6,))
-    model = keras.Model(vector, [layers.Softmax()(vector), layers.Dense(2)(vector)])
+    model = keras.Model(vector, [layers.Dense(2)(vector), layers.Softmax()(vector), layers.Activation("tanh")(vector)])
+    inputs = np.random.default_rng(0).normal(0, 1, (7, 6)).astype(np.float32)
+    logits, found = split_activation(model, output=1)
+    assert found == "softmax"
+    before, after = model(inputs), logits(inputs)
+    np.testing.assert_array_equal(after[1], inputs)
+    np.testing.assert_array_equal(after[0], before[0])
+    np.testing.assert_array_equal(after[2], before[2])
+    for output, known in ((0, ("softmax", "sigmoid")), (2, ("softmax", "sigmoid")), (1, ("sigmoid",))):
+        assert split_activation(model, output, known) == (model, "none")
+
+
+def test_an_activation_that_others_read_stays() -> None:
+    vector = keras.Input((6,))
+    soft = layers.Softmax()(vector)
+    model = keras.Model(vector, [soft, layers.Dense(2)(soft)])
     assert split_activation(model) == (model, "none")
 
 

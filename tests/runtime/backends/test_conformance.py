@@ -15,7 +15,7 @@ import pytest
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.backends import Backend, backend_names, open_backend
 from edgecv_runtime.backends.registry import backend_class
-from edgecv_runtime.errors import BackendError, InputError, MissingPackageError, UnsupportedError
+from edgecv_runtime.errors import AcceleratorError, BackendError, InputError, MissingPackageError, UnsupportedError
 
 Check = Callable[[pytest.ExceptionInfo[Any]], str]
 
@@ -494,7 +494,7 @@ def test_onnxruntime_never_falls_back_to_the_cpu(tiny: Any, monkeypatch: pytest.
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
-    with pytest.warns(UserWarning, match="CUDAExecutionProvider"), pytest.raises(BackendError, match="CUDA"):
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"), pytest.raises(AcceleratorError, match="CUDA"):
         opened(tiny, "onnxruntime", "onnx", device="CUDA")
     assert capfd.readouterr().out == ""
 

@@ -65,7 +65,7 @@ def test_flags_of_a_raspberry_pi(word: str, expected: tuple[str, ...], now: bool
 
 def test_a_board_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_VCGENCMD", "no-such-command")
-    assert health.throttling(tmp_path / "none") is None and not health.throttled_now(tmp_path / "none")
+    assert health.throttling(tmp_path / "none", tmp_path) is None and not health.throttled_now(tmp_path / "none")
 
 
 def test_vcgencmd_answers_where_the_kernel_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +73,61 @@ def test_vcgencmd_answers_where_the_kernel_does_not(tmp_path: Path, monkeypatch:
     (tmp_path / "vcgencmd").chmod(0o755)
     monkeypatch.setattr(health, "_VCGENCMD", str(tmp_path / "vcgencmd"))
     assert health.throttling(tmp_path / "none") == ("under-voltage since the start", "throttled since the start")
+
+
+def test_boards_without_flags_tell_by_clocks_and_cooling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_VCGENCMD", "no-such-command")
+    put(tmp_path, "class/thermal/cooling_device0/type", "cpufreq-cpu0\n")
+    put(tmp_path, "class/thermal/cooling_device0/cur_state", "0\n")
+    put(tmp_path, "class/thermal/cooling_device1/type", "pwm-fan\n")
+    put(tmp_path, "class/thermal/cooling_device1/cur_state", "3\n")  # a fan that turns holds nothing back
+    put(tmp_path, "devices/system/cpu/cpufreq/policy0/scaling_max_freq", "1800000\n")
+    put(tmp_path, "devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq", "1800000\n")
+    assert health.throttling(tmp_path / "none", tmp_path) == ()
+    put(tmp_path, "class/thermal/cooling_device0/cur_state", "4\n")
+    put(tmp_path, "class/thermal/cooling_device0/max_state", "9\n")
+    put(tmp_path, "devices/system/cpu/cpufreq/policy0/scaling_max_freq", "1200000\n")
+    assert health.throttling(tmp_path / "none", tmp_path) == (
+        "throttled by cpufreq-cpu0, step 4 of 9",
+        "clock capped at 1.2 of 1.8 GHz (policy0)",
+    )
+
+
+def test_decoders_and_metadata_are_no_cameras(tmp_path: Path) -> None:
+    """As on a Raspberry Pi 4 with a USB camera: two nodes of the camera, and the video decoder."""
+    for number, name, index in ((0, "HD Webcam", 0), (1, "HD Webcam", 1), (10, "bcm2835-codec-decode", 0), (2, "", 0)):
+        put(tmp_path, f"dev/video{number}")
+        put(tmp_path, f"sys/class/video4linux/video{number}/name", name)
+        put(tmp_path, f"sys/class/video4linux/video{number}/index", str(index))
+    found = [(one.what, one.detail) for one in diagnose(tmp_path).cameras]
+    assert found == [("HD Webcam", "/dev/video0"), ("camera", "/dev/video2")]
+
+
+def test_an_accelerator_without_its_library_is_spoken_of(tmp_path: Path) -> None:
+    put(tmp_path, "dev/apex_0")
+    put(tmp_path, "dev/nvidia0")
+    put(tmp_path, "dev/dri/renderD128")
+    found = diagnose(tmp_path)
+    assert [one.what for one in found.accelerators] == ["Coral Edge TPU (PCIe, M.2)", "NVIDIA GPU"]
+    wanted = "Coral Edge TPU (PCIe, M.2) is here, but not libedgetpu.so.1: sudo apt install libedgetpu1-std"
+    assert wanted in found.advice
+    put(tmp_path, "usr/lib/aarch64-linux-gnu/libedgetpu.so.1.0")
+    assert wanted not in diagnose(tmp_path).advice
+
+
+def test_libraries_say_on_what_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    details = {one.what.split()[0]: one for one in diagnose(tmp_path).backends}
+    assert details["onnxruntime"].detail.startswith(f"{onnxruntime.__version__}, runs on ")
+    assert "CPU" in details["onnxruntime"].detail and details["openvino"].detail.endswith("runs on CPU")
+
+    def broken() -> None:
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", broken)
+    (found,) = (one for one in diagnose(tmp_path).backends if one.what.startswith("onnxruntime"))
+    assert not found.there and found.detail.startswith("installed, but cannot be started: libgomp.so.1")
 
 
 def test_the_command(edgecv: Any) -> None:

@@ -121,3 +121,20 @@ def test_refused(
     with pytest.raises(BundleError, match=message) as caught:
         decoder(name, outputs, **parameters)
     one_line(caught)
+
+
+def test_what_the_device_finishes_of_a_segmentation(decoder: Make, plain: Geometry) -> None:
+    """The best class is the same before and after; scores and thresholds are those of the float model."""
+    logits = np.random.default_rng(0).normal(0, 2, (4, 4, 3)).astype(np.float32)
+    powers = np.exp(logits)
+    head = decoder("segmentation", {"o": (1, 4, 4, 3)}, activation="softmax")
+    usual = decoder("segmentation", {"o": (1, 4, 4, 3)})
+    np.testing.assert_array_equal(head.decode([logits], plain).mask, usual.decode([logits], plain).mask)
+    scores, seen = head.score_map([logits], plain)
+    np.testing.assert_allclose(scores[::16, ::16], powers / powers.sum(-1, keepdims=True), rtol=1e-5)
+    assert seen.all()
+    one = decoder("segmentation", {"o": (1, 2, 2, 1)}, activation="sigmoid", threshold=0.5)
+    mask = one.decode([np.float32([-0.1, 0.1, 3, -3]).reshape(2, 2, 1)], plain).mask
+    assert mask[::32, ::32].tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(BundleError, match="class indices take no activation"):
+        decoder("segmentation", {"o": (1, 4, 4)}, layout="indices", activation="softmax")

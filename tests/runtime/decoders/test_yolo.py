@@ -43,6 +43,33 @@ def test_yolox_applies_what_is_left_to_it(decoder: Make, plain: Geometry) -> Non
     np.testing.assert_allclose(found.boxes, [[0, 0, 4, 4]], atol=1e-5)  # 8 wide about (0, 0), clipped
 
 
+def test_yolox_in_three_outputs_is_the_same(decoder: Make, plain: Geometry) -> None:
+    roles = {"boxes": "b", "objectness": "o", "scores": "s"}
+    shapes = {"s": (1, 84, 2), "b": (1, 84, 4), "o": (1, 84, 1)}  # the manifest's order is its own
+    rows = np.random.default_rng(0).normal(size=(84, 7)).astype(np.float32)
+    for activation in ("none", "sigmoid"):
+        parts = {"b": rows[:, :4], "o": rows[:, 4:5], "s": rows[:, 5:]}
+        one = decoder("yolox", {"o": (1, 84, 7)}, activation=activation).decode([rows], plain)
+        three = decoder("yolox", shapes, activation=activation, outputs=roles)
+        found = three.decode([parts[name] for name in shapes], plain)
+        assert len(one) > 3
+        np.testing.assert_array_equal(found.boxes, one.boxes)
+        np.testing.assert_array_equal(found.scores, one.scores)
+        np.testing.assert_array_equal(found.classes, one.classes)
+
+
+def test_yolox_s_three_outputs_are_checked(decoder: Make) -> None:
+    roles = {"boxes": "b", "objectness": "o", "scores": "s"}
+    for shapes in ({"b": (1, 84, 5)}, {"o": (1, 84, 2)}, {"s": (1, 80, 2)}, {"b": (84, 4)}):
+        with pytest.raises(BundleError, match=r"reads \(batch, 84, 4, 1 and classes\) for a 64x64 input"):
+            decoder("yolox", {"b": (1, 84, 4), "o": (1, 84, 1), "s": (1, 84, 2), **shapes}, outputs=roles)
+    whole = {"b": (1, 84, 4), "o": (1, 84, 1), "s": (1, 84, 2)}
+    with pytest.raises(BundleError, match="one label per class: 2 classes, 1 labels"):
+        decoder("yolox", whole, outputs=roles, labels=("a",))
+    with pytest.raises(BundleError, match="needs outputs = {boxes: NAME, objectness: NAME, scores: NAME}"):
+        decoder("yolox", whole, outputs={"boxes": "b", "scores": "s"})
+
+
 def test_suppression_is_within_classes_unless_agnostic(decoder: Make, plain: Geometry) -> None:
     rows = np.zeros((84, 7), np.float32)
     rows[9] = [0.5, 0.5, math.log(2), math.log(2), 1, 0.9, 0]

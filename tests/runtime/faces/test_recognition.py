@@ -66,14 +66,14 @@ def test_frames_vote(pipeline: FacePipeline, gallery: Gallery, texture: Texture)
     recognize = FaceRecognizer(pipeline, gallery, voting=Voting(window=10))
     for seed in range(3):
         (face,) = recognize(texture(RED, seed=seed))
-    assert (face.name, face.track, face.votes, face.share) == ("Ruby", 0, 3, 1.0)
+    assert (face.name, face.track, face.votes, face.share) == ("Ruby", 1, 3, 1.0)
     (face,) = recognize(texture(GREEN))
     assert (face.name, face.votes) == ("Ruby", 4) and face.share == pytest.approx(0.75, abs=0.1)
     (face,) = recognize(np.full((300, 300, 3), RED, np.uint8))  # refused: it has no vote
     assert (face.name, face.votes, face.label) == ("Ruby", 4, "Ruby")
     for seed in range(5):
         (face,) = recognize(texture(GREEN, seed=seed))
-    assert (face.name, face.track) == ("Fern", 0)
+    assert (face.name, face.track) == ("Fern", 1)
 
 
 def test_drawing(pipeline: FacePipeline, gallery: Gallery, texture: Texture) -> None:

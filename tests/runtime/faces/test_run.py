@@ -76,7 +76,7 @@ def test_a_video(run: Any, texture: Any, tmp_path: Path) -> None:
     status, out, _ = run(path, "--json", "--window", 5)
     faces = [json.loads(line)["faces"][0] for line in out.splitlines()]
     assert status == 0 and [face["name"] for face in faces] == ["Ruby"] * 3
-    assert [face["track"] for face in faces] == [0, 0, 0] and [face["votes"] for face in faces] == [1, 2, 3]
+    assert [face["track"] for face in faces] == [1, 1, 1] and [face["votes"] for face in faces] == [1, 2, 3]
     faces = [json.loads(line)["faces"][0] for line in run(path, "--json", "--window", 1)[1].splitlines()]
     assert [face["name"] for face in faces] == ["Ruby", "Ruby", "Fern"]
 

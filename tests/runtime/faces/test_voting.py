@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.faces.voting import Tracks, Verdict, Vote, Voting, count_votes, weight_of
+from edgecv_runtime.faces.voting import Verdict, Vote, Voting, count_votes, weight_of
 
 
 def test_weights_decide_not_numbers() -> None:
@@ -36,24 +36,38 @@ def _box(x: float, y: float = 0, side: float = 100) -> list[float]:
     return [x, y, x + side, y + side]
 
 
+def _tracks(voting: Voting, *boxes: list[float]) -> list[int]:
+    placed = np.array(boxes).reshape(-1, 4)
+    return [track for track, _ in voting.update(placed, [None] * len(placed))]
+
+
 def test_tracks_follow_boxes() -> None:
-    tracks = Tracks(overlap=0.3, patience=1)
-    assert tracks.update(np.array([_box(0), _box(300)])) == [0, 1]
-    assert tracks.update(np.array([_box(320), _box(20)])) == [1, 0]  # whatever their order
-    assert tracks.update(np.array([_box(40)])) == [0]
-    assert tracks.update(np.array([_box(330), _box(60)])) == [1, 0]  # away for one frame
-    assert tracks.update(np.zeros((0, 4))) == []
-    assert tracks.alive == {0, 1}
-    assert tracks.update(np.zeros((0, 4))) == []
-    assert tracks.alive == frozenset()
-    assert tracks.update(np.array([_box(60)])) == [2]  # forgotten: a number is never used twice
+    voting = Voting(patience=1)
+    assert _tracks(voting, _box(0), _box(300)) == [1, 2]
+    assert _tracks(voting, _box(320), _box(20)) == [2, 1]  # whatever their order
+    assert _tracks(voting, _box(40)) == [1]
+    assert _tracks(voting, _box(330), _box(60)) == [2, 1]  # away for one frame
+    assert _tracks(voting) == []
+    assert _tracks(voting) == []
+    assert _tracks(voting, _box(60)) == [3]  # forgotten: a number is never used twice
 
 
 def test_the_greatest_overlap_wins() -> None:
     """Both boxes overlap the old one; the nearer has it, though it comes second."""
-    tracks = Tracks()
-    tracks.update(np.array([_box(0)]))
-    assert tracks.update(np.array([_box(30), _box(5)])) == [1, 0]
+    voting = Voting()
+    assert _tracks(voting, _box(0)) == [1]
+    assert _tracks(voting, _box(30), _box(5)) == [2, 1]
+
+
+def test_votes_are_forgotten_with_their_track() -> None:
+    voting = Voting(patience=2)
+    voting.update(np.array([_box(0)]), [Vote("Ada", 0.8, 1)])
+    for _ in range(2):
+        _tracks(voting)
+    assert list(voting._votes) == [1]
+    _tracks(voting)
+    assert not voting._votes and not voting._missed
+    assert _tracks(voting, _box(0)) == [2]
 
 
 def test_two_who_stand_side_by_side_keep_their_votes() -> None:
@@ -61,7 +75,7 @@ def test_two_who_stand_side_by_side_keep_their_votes() -> None:
     left, right = Vote("Ada", 0.8, 1), Vote("Bob", 0.7, 1)
     for _ in range(3):
         answers = voting.update(np.array([_box(0), _box(150)]), [left, right])
-    assert [(track, verdict.name, verdict.votes) for track, verdict in answers] == [(0, "Ada", 3), (1, "Bob", 3)]
+    assert [(track, verdict.name, verdict.votes) for track, verdict in answers] == [(1, "Ada", 3), (2, "Bob", 3)]
     # A refused face casts no vote; what was known stands.
     answers = voting.update(np.array([_box(5), _box(150)]), [None, None])
     assert [verdict.name for _, verdict in answers] == ["Ada", "Bob"]
@@ -74,14 +88,12 @@ def test_two_who_stand_side_by_side_keep_their_votes() -> None:
 def test_a_track_begins_without_votes() -> None:
     voting = Voting(patience=0)
     voting.update(np.array([_box(0)]), [Vote("Ada", 0.8, 1)])
-    assert voting.update(np.array([_box(500)]), [None]) == [(1, Verdict(None, 0.0, 0.0, 0))]
-    assert voting.update(np.array([_box(0)]), [None])[0] == (2, Verdict(None, 0.0, 0.0, 0))
+    assert voting.update(np.array([_box(500)]), [None]) == [(2, Verdict(None, 0.0, 0.0, 0))]
+    assert voting.update(np.array([_box(0)]), [None])[0] == (3, Verdict(None, 0.0, 0.0, 0))
 
 
 def test_bad_settings() -> None:
     with pytest.raises(InputError, match="window must be at least 1 frame; received 0"):
         Voting(window=0)
-    with pytest.raises(InputError, match=r"overlap must be in \(0, 1\); received 1"):
-        Tracks(overlap=1)
     with pytest.raises(InputError, match="patience must be at least 0 frames; received -1"):
-        Tracks(patience=-1)
+        Voting(patience=-1)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.metrics.coco import Found, Truth, average_precision, box_overlaps
+from edgecv_runtime.metrics.coco import Found, Truth, average_precision
+from edgecv_runtime.metrics.overlaps import box_overlaps
 from edgecv_runtime.metrics.voc import voc_average_precision
 
 FIGURES = (

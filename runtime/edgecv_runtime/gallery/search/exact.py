@@ -11,6 +11,7 @@ busy that wait is many times the work; with ``threads=1`` the rows are read in b
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,9 +91,7 @@ class ExactIndex:
             if rows.size <= _SMALL:
                 return best(rows @ vector, k)
         count = arrays[-1][0] + len(arrays[-1][1])
-        scores = self._spare.pop() if self._spare else np.empty(0, np.float32)
-        if len(scores) != count:
-            scores = np.empty(count, np.float32)
+        scores = spare_or_new(self._spare, count, np.float32)
         for start, rows in arrays:
             out = scores[start : start + len(rows)]
             if self._whole:
@@ -107,6 +106,15 @@ class ExactIndex:
         if not self._spare:  # one is kept; each of several threads that search at once takes or makes its own
             self._spare.append(scores)
         return found
+
+
+def spare_or_new(spare: list[Any], count: int, dtype: npt.DTypeLike) -> Any:
+    """(count,): the last of the spare arrays if it is as long, else a new one; another thread may be as quick."""
+    try:
+        kept = spare.pop()
+    except IndexError:
+        return np.empty(count, dtype)
+    return kept if len(kept) == count else np.empty(count, dtype)
 
 
 def _products(rows: Matrix, query: Vector, block: int, out: Vector) -> None:

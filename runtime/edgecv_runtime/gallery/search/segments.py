@@ -15,7 +15,7 @@ from edgecv_runtime.gallery.search.base import Matrix, Rows, as_rows, check_row_
 # that one addition makes beyond what it needs.
 _WHOLE = 4 << 20
 _LEAST_ROOM = 64  # rows
-_SLACK = 8  # at most 1/8 of the rows may be room: a gallery may take 1.2 × its vectors
+_SLACK = 16  # at most 1/16 of the rows may be room: with sketches, a gallery may take 1.2 × its vectors
 _PIECE = 1 << 12  # rows that are moved at once
 
 
