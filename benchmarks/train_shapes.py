@@ -53,12 +53,12 @@ class Family:
 FAMILIES = {
     "yolo-v1": Family("yolo_v1_tiny", 30, pictures=1600, options={"grid": 6}),
     "yolo-anchor": Family("yolo_v2_tiny", 30, options={"stride": 8, "alpha": 0.5, "anchors": "16x16 28x28 44x44"}),
-    "ssd": Family("ssd300", 30, 1e-3, options={"alpha": 0.25, "smallest": 0.12}),
+    "ssd": Family("ssd300", 30, 1e-3, options={"alpha": 0.25, "smallest": 0.15}),
     "ssdlite-v1": Family(
-        "ssdlite_mobilenet_v1", 30, options={"alpha": 0.25, "first_stride": 8, "smallest": 0.25, "largest": 0.6}
+        "ssdlite_mobilenet_v1", 30, options={"alpha": 0.25, "first_stride": 8, "smallest": 0.36, "largest": 0.6}
     ),
     "ssdlite-v2": Family(
-        "ssdlite_mobilenet_v2", 30, options={"alpha": 0.35, "first_stride": 8, "smallest": 0.25, "largest": 0.6}
+        "ssdlite_mobilenet_v2", 30, options={"alpha": 0.35, "first_stride": 8, "smallest": 0.36, "largest": 0.6}
     ),
     "anchor-free": Family("anchor_free_mobilenet_v2", 30, options={"alpha": 0.35, "channels": 48}),
 }

@@ -49,6 +49,8 @@ def train_detector(
 ) -> list[float]:
     """Train in place with Adam; half of the pictures are mirrored, and the light of all of them changes.
 
+    Batch normalisation averages over a twentieth of the steps at most, whatever momentum the model was built with.
+
     Parameters
     ----------
     model : keras.Model
@@ -96,6 +98,7 @@ def train_detector(
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 100, max(1, steps - warm), warmup_target=learning_rate, warmup_steps=warm
     )
+    _shorten_memory(model, steps)
     trainer = _Trainer(model, loss)
     # The graph is compiled by the back end alone: XLA takes longer than it gains on networks this small.
     trainer.compile(optimizer=keras.optimizers.Adam(schedule, global_clipnorm=clip), jit_compile=False)
@@ -105,6 +108,18 @@ def train_detector(
         told.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tell(epoch + 1, logs["loss"])))
     history = trainer.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=told)
     return [float(value) for value in history.history["loss"]]
+
+
+def _shorten_memory(model: keras.Model, steps: int) -> None:
+    """Let the averages of batch normalisation forget within a twentieth of the training.
+
+    MobileNet's momentum of 0.999 is for hundreds of thousands of steps; after two thousand its averages would still
+    hold a part of what they started from, and the network would answer with the statistics of another one.
+    """
+    longest = max(0.5, 1 - 20 / steps)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, longest)
 
 
 class _Batches(keras.utils.PyDataset):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from edgecv.layers.shapes import check_classes, check_image_shape
 from edgecv.models.faster_rcnn import classify, decoder
 from edgecv.models.registry import ModelRecord, Option, Paper, register
@@ -26,6 +23,8 @@ from edgecv.two_stage.options import (
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+    import numpy.typing as npt
 
 _SPACING = 0.5  # windows of a size lie half their side apart
 
@@ -129,6 +128,8 @@ def sliding_windows(size: tuple[int, int], scale: float) -> npt.NDArray[np.float
     >>> sliding_windows((64, 64), 0.25).shape
     (312, 4)
     """
+    import numpy as np
+
     height, width = size
     found = []
     for across, down in anchor_shapes(scale, size):

@@ -11,9 +11,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edgecv.layers.shapes import check_classes, check_image_shape
 from edgecv.models.registry import ModelRecord, Option, Paper, register
 from edgecv.two_stage.options import NO_WEIGHTS, PIXELS
@@ -21,6 +18,8 @@ from edgecv_runtime.errors import InputError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+    import numpy.typing as npt
 
 _WINDOW = 231
 _STRIDE = 32
@@ -163,6 +162,8 @@ def windows_of(shape: tuple[int, ...], window: int = _WINDOW) -> npt.NDArray[np.
     >>> windows_of((231, 270, 3)).tolist()
     [[0.0, 0.0, 231.0, 231.0], [32.0, 0.0, 263.0, 231.0]]
     """
+    import numpy as np
+
     side = _map_side(window)
     rows, columns = (_map_side(length) - side + 1 for length in shape[:2])
     top, left = (axis.ravel() * _STRIDE for axis in np.mgrid[0:rows, 0:columns])

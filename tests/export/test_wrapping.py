@@ -248,7 +248,11 @@ def test_arguments(onnx_file: Callable[..., Path], tmp_path: Path) -> None:
         ),
         ({"task": "detection"}, InputError, "how the outputs are read must be said: --decoder, one of yolox, yolov5"),
         ({"decoder": "yolo"}, InputError, "decoder must be one of classification, yolox, "),
-        ({"task": "pose", "decoder": "yolox"}, InputError, "task 'pose' is read by decoder heatmap-pose; received"),
+        (
+            {"task": "pose", "decoder": "yolox"},
+            InputError,
+            "read by decoder heatmap-pose, regression-pose; received",
+        ),
         ({"decoder": "yolox"}, InputError, "decoder 'yolox' with strides [8, 16, 32] reads (batch, 1, 5 + classes)"),
         ({"decoder": "ssd"}, InputError, "decoder 'ssd' needs anchors: a list of a list of 4"),
         ({"decoder": "embedding", "parameters": {"size": 3}}, InputError, "takes normalize, not 'size'"),

@@ -64,7 +64,7 @@ def test_yolo_v1_by_hand() -> None:
     fully = 7 * 7 * 1024 * 4096 + 4096 + 4096 * 1470 + 1470
     channels = [3, 64, 192, 128, 256, 256, 512, *(256, 512) * 4, 512, 1024, *(512, 1024) * 2, *(1024,) * 4]
     sides = [7, 3, 1, 3, 1, 3, *(1, 3) * 4, 1, 3, *(1, 3) * 2, 3, 3, 3, 3]
-    body = sum(k * k * a * b + b for k, a, b in zip(sides, channels, channels[1:], strict=True))
+    body = sum(k * k * a * b + b for k, a, b in zip(sides, channels[:-1], channels[1:], strict=True))
     assert model.count_params() == body + fully
 
 

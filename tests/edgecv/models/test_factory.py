@@ -14,6 +14,7 @@ from edgecv.layers.graph import without_weights
 from edgecv.models import registry
 from edgecv.models.factory import architecture_of
 from edgecv.models.registry import get_record, list_models
+from edgecv_runtime.decoders.base import decoder_names
 from edgecv_runtime.errors import InputError, MissingFileError
 
 # Graphs of so many layers that building them takes seconds, even without weights.
@@ -54,6 +55,12 @@ def test_every_model_builds_as_its_record_says(name: str) -> None:
         assert model.output_shape == model.input_shape
     elif record.task == "pose":  # a map for every joint, or x and y of it
         assert model.output_shape[-1] == record.classes * (1 if len(model.output_shape) == 4 else 2)
+    elif record.task == "detection":  # each output has a role in the decoder
+        assert record.decoder is not None
+        decoder, parameters = record.decoder(record.input_shape, record.classes, record.check_options({}))
+        assert decoder in decoder_names()
+        roles = parameters.get("outputs", {"all": model.output_names[0]})
+        assert set(roles.values()) <= set(model.output_names)
     else:
         outputs = record.classes or next(option.default for option in record.options if option.name == "dimension")
         assert model.output_shape == (None, outputs)

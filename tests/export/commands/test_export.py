@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 import edgecv_runtime as ert
-from edgecv_export import exporter
-from edgecv_export.reference import Fidelity
+from edgecv_export.reference import Fidelity, Reference
 from edgecv_runtime.evaluate import ClassificationAccuracy
 
 LENET = ("export", "lenet5", "--weights", "digits")
@@ -168,7 +167,7 @@ def test_bad_input_is_one_line_and_status_2(
         (b"", "is empty: one class name a line is required"),
         (b"\n\n\n", "is empty"),
         (b"\xff\xfe\x00\x01\x80", "must be UTF-8 text, one class name a line"),
-        (b"a\nb\nc\n", "there must be one label per class: 10 classes; received 3 labels"),
+        (b"a\nb\nc\n", "there must be one label per class: 10 classes, 3 labels"),
     ],
     ids=["missing", "empty", "blank", "binary", "three"],
 )
@@ -209,7 +208,7 @@ def test_too_large_a_drop_is_status_1(
     edgecv_command: Callable[..., Any], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worse = Fidelity(ClassificationAccuracy(top1=0.9, top5=1.0, n=20, skipped=0), 0.9, 0, 2, ())
-    monkeypatch.setattr(exporter.Reference, "compare", lambda *_: worse)
+    monkeypatch.setattr(Reference, "compare", lambda *_: worse)
     ran = edgecv_command(*LENET, "--eval", pictures, "--max-drop", 5, "-o", tmp_path / "l.edgecv")
     assert ran.status == 1
     assert ran.err == (

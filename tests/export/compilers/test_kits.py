@@ -65,7 +65,7 @@ def test_the_float_graph_answers_as_the_int8_one(int8: Path, scenes: Any) -> Non
     with ert.load(int8) as model:
         wanted = np.concatenate([model.raw_outputs(scene)[0] for scene in scenes[:4]])
     assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.9
-    assert np.abs(found - wanted).mean() < 0.1 * np.ptp(wanted)
+    assert np.abs(found - wanted).mean() < 0.15 * np.ptp(wanted)
 
 
 def test_no_integer_is_left_and_the_activations_are_back(int8: Path, fp32: Path) -> None:
