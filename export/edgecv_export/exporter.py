@@ -215,18 +215,20 @@ def export(
         REPORT_MEMBER: json.dumps(report, indent=2).encode(),
     }
     if device is not None and device.compiles:
-        return _compiled(path, made.manifest, members, device)
+        return _compiled(path, made.manifest, members, device, calibration)
     return Exported(path, write_bundle(path, made.manifest, members), report)
 
 
-def _compiled(path: Path, manifest: Manifest, members: dict[str, bytes], device: TargetPlan) -> Exported:
+def _compiled(
+    path: Path, manifest: Manifest, members: dict[str, bytes], device: TargetPlan, calibration: Any
+) -> Exported:
     """The bundle with what a device's compiler makes of its artefact."""
     from edgecv_export.compilers.bundle import compile_bundle
 
     with tempfile.TemporaryDirectory() as folder:
         portable = Path(folder) / path.name
         write_bundle(portable, manifest, members)
-        written = compile_bundle(portable, device.target, path)
+        written = compile_bundle(portable, device.target, path, calibration=calibration)
     return Exported(path, written, Bundle(path).report())
 
 

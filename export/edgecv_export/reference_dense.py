@@ -13,7 +13,7 @@ from typing import Any
 
 from edgecv_export.reference import Fidelity
 from edgecv_export.sources import Source
-from edgecv_export.tasks.detection import matches
+from edgecv_export.tasks.matched_boxes import matches
 from edgecv_export.tasks.reading import Reader, float_manifest
 from edgecv_runtime.annotations import AnnotatedImage, AnnotatedImages
 from edgecv_runtime.decoders.base import decoder_class

@@ -6,21 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from edgecv.models.registry import Preprocessing
 from edgecv_export.tasks.base import Compared, Task
+from edgecv_export.tasks.matched_boxes import matches
 from edgecv_runtime.annotations import AnnotatedImages, read_annotated_images
 from edgecv_runtime.errors import InputError
 from edgecv_runtime.manifest import DecoderSpec, TensorSpec
-from edgecv_runtime.results import Detections
-from edgecv_runtime.suppression.overlap import iou
 
 if TYPE_CHECKING:
     from edgecv_export.reference_dense import BoxReference
     from edgecv_export.sources import Source
-
-MATCH_IOU = 0.5  # overlap of two boxes that are the same object
 
 
 class DetectionTask(Task):
@@ -52,18 +47,3 @@ class DetectionTask(Task):
         from edgecv_export.reference_dense import BoxReference
 
         return BoxReference.of(source, items, labels)
-
-
-def matches(one: Detections, other: Detections, least: float = MATCH_IOU) -> int:
-    """How many objects are in both: pairs of one class that overlap, each in one pair only, best scores first."""
-    if not len(one) or not len(other):
-        return 0
-    overlap = iou(one.boxes.astype(np.float64)[:, None], other.boxes.astype(np.float64)[None])
-    overlap[one.classes[:, None] != other.classes[None]] = 0
-    count = 0
-    for row in overlap:
-        best = int(row.argmax())
-        if row[best] >= least:
-            overlap[:, best] = 0
-            count += 1
-    return count

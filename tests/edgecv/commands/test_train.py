@@ -85,6 +85,7 @@ def test_from_a_folder_to_a_bundle(
     assert np.mean(right) > 0.85
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_whole_models(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import keras
 
@@ -216,6 +217,7 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(
     assert all(np.array_equal(a, b) for a, b in zip(*(model.get_weights() for model in models), strict=True))
 
 
+@pytest.mark.slow
 def test_patience_ends_early_and_a_finished_training_is_not_repeated(
     digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,6 +319,7 @@ def test_segmentation_whole_and_in_patches(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_tensorboard(digits: Path, tmp_path: Path) -> None:
     data = small(digits, tmp_path / "data")
     words = ("lenet5", "--data", data, "--epochs", 1, "--tensorboard", tmp_path / "t", "--json")
@@ -389,6 +392,7 @@ def test_data_that_cannot_be_learned_from(digits: Path, tmp_path: Path) -> None:
         run("unet_same", "--filters", 4, "--input-size", 48, "--data", binary, *output)
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes(digits: Path, tmp_path: Path) -> None:
     words = ("lenet5", "--activation", "relu", "--data", small(digits, tmp_path / "data"), "--learning-rate", "1e30")
     with pytest.raises(CheckFailedError, match=r"the loss is no longer finite in epoch \d: lower --learning-rate"):

@@ -10,7 +10,7 @@ import pytest
 from edgecv.models.registry import Preprocessing
 from edgecv_export.plan import Plan
 from edgecv_export.tasks import Compared, choose_decoder, split_outputs, task_names, task_of
-from edgecv_export.tasks.detection import matches
+from edgecv_export.tasks.matched_boxes import matches
 from edgecv_runtime.errors import CheckFailedError, InputError, UnsupportedError
 from edgecv_runtime.manifest import DecoderSpec, TensorSpec
 from edgecv_runtime.results import Anomaly, Detections, Pose, Segmentation
