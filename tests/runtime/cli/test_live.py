@@ -96,6 +96,11 @@ def test_what_does_not_fit(edgecv: Any, detector: Path, options: list[str], mess
 TOKEN = "a token of many letters"
 
 
+def _heeding_interrupts() -> None:
+    """A shell starts background jobs with SIGINT ignored, and what they start inherits it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def served(detector: Path, device_program: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Runs the command with ``--serve`` until the test ends; gives the process and where the page is."""
@@ -103,7 +108,13 @@ def served(detector: Path, device_program: str, tmp_path: Path) -> Iterator[Call
 
     def start(*arguments: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
         command = [sys.executable, "-c", device_program, "run", str(detector), *arguments]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            preexec_fn=_heeding_interrupts,
+        )
         processes.append(process)
         assert process.stderr is not None
         return process, process.stderr.readline().strip()
