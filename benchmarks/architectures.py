@@ -23,6 +23,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import _common
+from _results import write_markdown
 
 import edgecv
 from edgecv.complexity import complexity
@@ -195,6 +196,7 @@ def measure(entry: Entry) -> Measured:
     )
 
 
+_VERSIONS = ("edgecv", "keras", "tensorflow-cpu")
 _HEADER = ("network", "pixels", "paper M", "ours M", "with averages", "paper B", "ours B", "agrees", "note")
 
 
@@ -216,11 +218,17 @@ def cells(row: Measured) -> tuple[str, ...]:
     )
 
 
-def markdown(rows: Sequence[Measured]) -> str:
+def write_page(path: Path, rows: Sequence[Measured]) -> None:
     """The table in Markdown."""
-    lines = ["| " + " | ".join(_HEADER) + " |", "|---" * len(_HEADER) + "|"]
-    lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    agreeing = sum(bool(row.parameters_agree and row.macs_agree) for row in rows)
+    built = sum(bool(row.model) for row in rows)
+    text = (
+        "`python benchmarks/architectures.py`: Tan & Le 2019 (arXiv:1905.11946), table 2, beside the networks built "
+        'here. Millions of parameters (trainable, and "with averages" those of batch normalisation too) and billions '
+        f"of multiply-adds of convolutions and dense layers. {agreeing} of {built} round to the paper's digits; of "
+        "each other one the note says why."
+    )
+    write_markdown(path, "Parameters and multiply-adds", [text], _HEADER, [cells(row) for row in rows], _VERSIONS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -238,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(_HEADER, [cells(row) for row in rows]))
     _common.write_json(options.json, {"rows": [asdict(row) for row in rows]})
     if options.markdown is not None:
-        options.markdown.write_text(markdown(rows), encoding="utf-8")
+        write_page(options.markdown, rows)
     return 0 if all(row.explained for row in rows) else 1
 
 

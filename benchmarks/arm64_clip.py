@@ -1,11 +1,13 @@
 """A clip from end to end on real Arm code without a board: doctor, verify, run and bench from the built wheel.
 
-    python benchmarks/arm64_clip.py --root DIR --bundle B.edgecv [--clip VIDEO] [--frames N] [--cpus C ...]
+    python benchmarks/arm64_clip.py --make-root DIR
+    python benchmarks/arm64_clip.py --root DIR [--bundle B.edgecv] [--clip VIDEO] [--frames N] [--cpus C ...]
 
-DIR as for `arm64_replay.py`, which makes it. For each CPU model (Raspberry Pi 3, 4 and 5): `edgecv doctor`, `edgecv
-verify`, `edgecv run` on the first frames of the clip, whose answers must be those of this machine, and `edgecv bench`.
-Emulated: a correctness check, not a speed figure, and no cold start, since an emulated process starts no other. Exit
-status 1 where anything differs, 2 where a tool is missing.
+DIR as for `arm64_replay.py`; the second makes it, too, where it is not there. `.ci/run` does both, with two frames on
+one CPU. Without --bundle it is the int8 SSD of EDGECV_DATA. For each CPU model (Raspberry Pi 3, 4 and 5):
+`edgecv doctor`, `edgecv verify`, `edgecv run` on the first frames of the clip, whose answers must be those of this
+machine, and `edgecv bench`. Emulated: a correctness check, not a speed figure, and no cold start, since an emulated
+process starts no other. Exit status 1 where anything differs, 2 where a tool is missing.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +85,10 @@ def measure(machine: Emulated, bundle: Path, clip: Path, frames: int, here: list
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--root", type=Path, metavar="DIR")
+    where.add_argument("--make-root", type=Path, metavar="DIR", help="make the emulated root with LiteRT, and end")
+    parser.add_argument("--bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("--clip", type=Path, metavar="VIDEO", help="default: the walking people of EDGECV_DATA")
     parser.add_argument("--frames", type=_common.positive, default=30, metavar="N", help="default: %(default)s")
     parser.add_argument("--cpus", nargs="+", choices=CPUS, default=list(CPUS))
@@ -92,7 +97,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     try:
-        rows = _measure_all(options)
+        _check_tools()
+        if options.make_root is not None:
+            _made(options.make_root, options, {"tflite"})
+            return 0
+        with tempfile.TemporaryDirectory() as folder:
+            options.bundle = options.bundle or _usual_bundle(Path(folder))
+            rows = _measure_all(options)
     except (_common.BenchmarkError, EdgecvError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -103,26 +114,46 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _measure_all(options: argparse.Namespace) -> list[dict[str, Any]]:
+def _check_tools() -> None:
     missing = missing_tools()
     if missing:
         packages = sorted({TOOLS[tool] for tool in missing})
         raise _common.BenchmarkError(f"{', '.join(missing)} needed and not here: apt-get install {' '.join(packages)}")
+
+
+def _made(folder: Path, options: argparse.Namespace, formats: set[str]) -> tuple[Path, Path]:
+    """The emulated root and its packages, which are made where they are not there."""
+    root, site = folder.resolve() / "root", folder.resolve() / "site"
+    build_root(root, options.suite, options.mirror)
+    install_wheels(site, interpreter(root), formats)
+    return root, site
+
+
+def _usual_bundle(folder: Path) -> Path:
+    """The int8 SSD of EDGECV_DATA."""
+    from edgecv_export.wrapping import wrap
+
+    data = _common.data_folder()
+    if data is None:
+        raise _common.BenchmarkError("a bundle is needed: give --bundle or set EDGECV_DATA")
+    bundle = folder / "ssd_mobilenet_v1_int8.edgecv"
+    wrap(data / "models" / "detection" / "ssd_mobilenet_v1_coco_quant.tflite", bundle, decoder="ssd-postprocessed")
+    return bundle
+
+
+def _measure_all(options: argparse.Namespace) -> list[dict[str, Any]]:
     data = _common.data_folder()
     clip = options.clip or (data and data / "video" / "one-by-one-person.mp4")
     if clip is None or not clip.is_file():
         raise _common.BenchmarkError("a clip is needed: give --clip or set EDGECV_DATA")
     bundle, clip = options.bundle.resolve(), clip.resolve()
-    folder = options.root.resolve()
-    root, site = folder / "root", folder / "site"
-    build_root(root, options.suite, options.mirror)
-    install_wheels(site, interpreter(root), {Bundle(bundle).manifest.format})
+    root, site = _made(options.root, options, {Bundle(bundle).manifest.format})
     here = answers(lambda *words: _common.run([sys.executable, *words]), bundle, clip, options.frames)
     rows = []
     for cpu in options.cpus:
         print(f"{cpu} …", file=sys.stderr, flush=True)
         describe_cpu(root, cpu)
-        machine = Emulated(root, site, folder / "cache", cpu)
+        machine = Emulated(root, site, options.root.resolve() / "cache", cpu)
         rows.append({"cpu": cpu, "board": CPUS[cpu][0], **measure(machine, bundle, clip, options.frames, here)})
     return rows
 

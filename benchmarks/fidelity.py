@@ -1,6 +1,7 @@
 """int8 against float, network by network and format by format, beside what the plain converters make of them.
 
-    python benchmarks/fidelity.py [--models M ...] [--formats F ...] [--json FILE] [--bundles DIR]
+    python benchmarks/fidelity.py [--models M ...] [--formats F ...] [--json FILE] [--bundles DIR] [--markdown FILE]
+    python benchmarks/fidelity.py --rows FILE ... --markdown FILE      the page of what --json kept, nothing measured
 
 Pictures that calibrate are never evaluated on. For every network and format the table gives: the default int8 export
 (post-training); its size over the float file's; its latency over that of the same format's plain converter, both in
@@ -13,6 +14,7 @@ The data folder (EDGECV_DATA) gives weights and pictures. The EfficientNet-B0 on
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -30,6 +32,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import _common
 import _plain
+from _results import write_markdown
 
 import edgecv
 import edgecv_runtime as ert
@@ -224,7 +227,9 @@ class Bench:
             "agreement": after["agreement"],
             "gained": after["gained"],
             "lost": after["lost"],
+            "size": report["size"],
             "size_ratio": report["size"] / float_size,
+            "why_larger": report["size_parts"]["why"],
             "verified": ert.verify(exported.path).passed,
             **_plain.compare(plain, artefact, source, calibration, self._evaluation),
         }
@@ -243,15 +248,36 @@ def _tell(attempt: Attempt) -> None:
 
 
 def main() -> int:
+    options = _arguments()
+    data = _common.data_folder()
+    if options.rows:
+        rows = [row for path in options.rows for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+    elif data is None:
+        print("real images and weights are needed: set EDGECV_DATA", file=sys.stderr)
+        return 2
+    else:
+        rows = _measured(options, data)
+        _common.write_json(options.json, {"rows": rows})
+    print(_common.machine_line())
+    print(table(_HEADER, [_cells(row) for row in rows]))
+    if options.markdown is not None:
+        packages = ("keras", "tensorflow-cpu", "ai-edge-litert", "onnxruntime", "openvino", "nncf")
+        title = "int8 against float, beside the plain converters"
+        write_markdown(options.markdown, title, _paragraphs(rows), _HEADER, [_cells(row) for row in rows], packages)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
     parser = _common.parser(__doc__ or "")
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--cifar10", type=Path, metavar="DIR", help="weights that train_cifar10.py wrote")
-    options = parser.parse_args()
-    data = _common.data_folder()
-    if data is None:
-        print("real images and weights are needed: set EDGECV_DATA", file=sys.stderr)
-        return 2
+    parser.add_argument("--rows", type=Path, nargs="+", metavar="FILE", help="what --json wrote, in place of measuring")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page, too")
+    return parser.parse_args()
+
+
+def _measured(options: argparse.Namespace, data: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     kept = options.bundles
     root = Path(tempfile.mkdtemp()) if kept is None else kept
@@ -267,10 +293,30 @@ def main() -> int:
     finally:
         if kept is None:
             shutil.rmtree(root)
-    print(_common.machine_line())
-    print(table(_HEADER, [_cells(row) for row in rows]))
-    _common.write_json(options.json, {"rows": rows})
-    return 0
+    return rows
+
+
+_SIZE_LIMIT = 0.30
+
+_TEXT = (
+    "`python benchmarks/fidelity.py --cifar10 DIR --json FILE` for all networks, `--rows FILE --markdown FILE` for the "
+    "page. Pictures that calibrate are not evaluated on: 200 of ImageNet's classes, 85 COCO pictures with a person or "
+    "without, 1,000 of CIFAR-10 that no training saw.",
+    "*Float* and *top-1* in per cent, *points* the difference, *agrees* the pictures with the float network's answer. "
+    "*Plain* is what the format's own converter makes of the same network and the same calibration pictures "
+    "(TensorFlow's, ONNX Runtime's, NNCF); *ms/plain* is the median latency over its, both in one run. *Size/fp32* is "
+    "over our own float file. *Budget* is what `--max-drop 0.5` takes.",
+)
+
+
+def _paragraphs(rows: list[dict[str, Any]]) -> list[str]:
+    """What the page says before the table: how it was measured, and why files are larger than they should be."""
+    larger = [
+        f"{row['model']} in {row['format']} ({row['size_ratio']:.3f}×): {row['why_larger']}"
+        for row in rows
+        if row.get("size_ratio", 0.0) > _SIZE_LIMIT and row["way"] == "int8"
+    ]
+    return [*_TEXT, *larger]
 
 
 _HEADER = (

@@ -1,35 +1,34 @@
-"""Estimated beside published latency, and what was told of a compiled model beside what Vela then said.
+"""Estimated beside published latency.
 
-    python benchmarks/latency_estimates.py [--vela] [--models NAME ...] [--json FILE]
+    python benchmarks/latency_estimates.py [--json FILE] [--markdown FILE]
 
-The first table has every published time that a target file holds, for the models that edgecv builds: the estimate, the
-published milliseconds and the error. MobileNet v1 is what the processors' rates come from, so its error is rounding;
-the others are predictions. Times on accelerators are only bounded from below.
-
-With ``--vela`` a second table exports each model in int8 (random weights, generated pictures), compiles it for one
-configuration of each Ethos-U, and sets operators on the NPU, SRAM and time beside what the graph alone had told.
+Every published time that a target file holds, for the models that edgecv builds: the estimate, the published
+milliseconds and the error. MobileNet v1 is what the processors' rates come from, so its error is rounding; the others
+are predictions. Times on accelerators are only bounded from below. What Vela says beside its prediction is in
+`benchmarks/vela.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 from pathlib import Path
 from typing import Any
 
 import _common
+from _results import write_markdown
 
-from edgecv_export.compatibility import check
 from edgecv_export.latency import estimate
 from edgecv_export.tflite_graph import Graph, read_graph
 from edgecv_runtime.cli.output import table
 from edgecv_targets import list_targets, load_target
 
-MODELS = ("mobilenet_v1", "mobilenet_v2", "efficientnet_lite0")
-NPUS = ("ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u85-256")
+BASIS = "mobilenet_v1"  # which the rates come from
+HEADER = ("target", "model", "precision", "on", "published ms", "estimate ms", "error", "source")
 
 
-def exported(name: str, size: int, precision: str, cache: dict[tuple[str, int, str], Graph], files: Any) -> Graph:
+def exported(name: str, size: int, precision: str, cache: dict[tuple[str, int, str], Graph]) -> Graph:
     """The TFLite graph of a registered model; made once."""
     from edgecv.models.factory import create_model
     from edgecv_export.calibration import contract_pictures
@@ -40,21 +39,19 @@ def exported(name: str, size: int, precision: str, cache: dict[tuple[str, int, s
     if key not in cache:
         source = source_of(create_model(name, input_shape=(size, size, 3)))
         artefact = source.convert(Plan("tflite", precision), source.pixels(contract_pictures(source.size, 2)), None)
-        cache[key], files[key] = read_graph(artefact.model), artefact.model
+        cache[key] = read_graph(artefact.model)
     return cache[key]
 
 
-def published(cache: Any, files: Any) -> list[dict[str, Any]]:
+def published() -> list[dict[str, Any]]:
     """Every published time of a model that edgecv builds, with the estimate."""
     rows = []
+    cache: dict[tuple[str, int, str], Graph] = {}
     for identifier in list_targets():
         target = load_target(identifier)
         for entry in target.latencies:
-            graph = exported(entry.model, entry.input_size, entry.precision, cache, files)
-            on = {operator.index: operator.where for operator in check(graph, target).operators}
-            if entry.where == "cpu":
-                on = dict.fromkeys(on, "cpu")
-            found = estimate(graph, target, on)
+            graph = exported(entry.model, entry.input_size, entry.precision, cache)
+            found = estimate(graph, target, {operator.index: entry.where for operator in graph.operators})
             told = None if found is None else 1e3 * found.seconds
             rows.append(
                 {
@@ -73,54 +70,45 @@ def published(cache: Any, files: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def compiled(models: list[str], cache: Any, files: Any) -> list[dict[str, Any]]:
-    """Placement, SRAM and time as told, and as Vela says them."""
-    from edgecv_export.compilers.vela import Options, compile_model
-    from edgecv_export.compilers.vela_memory import predict_sram
-
-    rows = []
-    for name in models:
-        graph = exported(name, 224, "int8", cache, files)
-        for npu in NPUS:
-            target, options = load_target(npu), Options(npu)
-            found = check(graph, target)
-            left = [operator.index for operator in found.operators if operator.where != "accelerator"]
-            said = compile_model(files[name, 224, "int8"], options)
-            rows.append(
-                {
-                    "model": name,
-                    "npu": npu,
-                    "on_npu": said.npu_share,
-                    "told_on_npu": found.accelerated,
-                    "same_placement": sorted(left) == sorted(said.on_cpu),
-                    "sram_bytes": said.sram_bytes,
-                    "told_sram_bytes": predict_sram(graph, options, left),
-                    "vela_ms": said.milliseconds,
-                    "least_ms": None if found.time is None else 1e3 * found.time.seconds,
-                }
-            )
-    return rows
+def summary(rows: list[dict[str, Any]]) -> str:
+    """How far the predictions are off: rows that the rates come from and bounds are none."""
+    told = [
+        row for row in rows
+        if row["error"] is not None and not row["lower_bound"] and row["model"] != BASIS
+    ]  # fmt: skip
+    if not told:
+        return "nothing is predicted"
+    errors = [abs(row["error"]) for row in told]
+    worst = max(told, key=lambda row: abs(row["error"]))
+    bounds = [row for row in rows if row["lower_bound"] and row["error"] is not None]
+    kept = sum(row["error"] <= 0 for row in bounds)
+    return (
+        f"{len(told)} predictions: off by {100 * statistics.median(errors):.0f} % in the median, the worst "
+        f"{worst['target']} {worst['model']} {worst['precision']} by {100 * worst['error']:+.0f} %; "
+        f"{kept} of {len(bounds)} lower bounds hold"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vela", action="store_true", help="compile for Ethos-U, too")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME", help="for --vela")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    cache: dict[tuple[str, int, str], Graph] = {}
-    files: dict[tuple[str, int, str], bytes] = {}
-    rows = published(cache, files)
-    header = ("target", "model", "precision", "on", "published ms", "estimate ms", "error")
-    print(table(header, [_row(row) for row in rows]))
-    result: dict[str, Any] = {"published": rows}
-    if options.vela:
-        result["vela"] = compiled(options.models, cache, files)
-        print()
-        columns = ("model", "npu", "on NPU", "told", "SRAM kB", "told kB", "error", "Vela ms", "at least ms")
-        print(table(columns, [_compiled_row(row) for row in result["vela"]]))
-    _common.write_json(options.json, result)
+    rows = published()
+    print(table(HEADER[:-1], [_row(row)[:-1] for row in rows]))
+    print(summary(rows))
+    _common.write_json(options.json, {"published": rows})
+    if options.markdown is not None:
+        paragraphs = (
+            "`python benchmarks/latency_estimates.py`: the published times that the target files hold, and what the "
+            "roofline estimate says of the same model. MobileNet v1 is what the processors' rates come from; on "
+            "accelerators (*bound*) it only says that it takes no less.",
+            f"{summary(rows)}.",
+        )
+        title = "Latency: estimated and published"
+        cells = [_row(row) for row in rows]
+        write_markdown(options.markdown, title, paragraphs, HEADER, cells, ("tensorflow-cpu", "ai-edge-litert"))
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
@@ -128,16 +116,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
     error = "" if row["error"] is None else f"{100 * row['error']:+.0f} %"
     return (
         row["target"], row["model"], row["precision"], row["where"], f"{row['published_ms']:g}", told,
-        f"{error} (bound)" if row["lower_bound"] else error,
-    )  # fmt: skip
-
-
-def _compiled_row(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        row["model"], row["npu"], f"{100 * row['on_npu']:.1f} %", f"{100 * row['told_on_npu']:.1f} %",
-        f"{row['sram_bytes'] / 1e3:,.0f}", f"{row['told_sram_bytes'] / 1e3:,.0f}",
-        f"{100 * (row['told_sram_bytes'] / row['sram_bytes'] - 1):+.1f} %", f"{row['vela_ms']:.2f}",
-        f"{row['least_ms'] or 0:.2f}",
+        f"{error} (bound)" if row["lower_bound"] else error, row["source"].partition(";")[0],
     )  # fmt: skip
 
 

@@ -1,11 +1,11 @@
 """What LiteRT's arena takes beside what was told from the graph alone, for the registered models.
 
-    python benchmarks/memory.py [--models NAME ...] [--precisions P ...] [--size N] [--parameters-below N]
-                                [--json FILE] [--markdown FILE]
+    python benchmarks/memory.py [--models NAME ...] [--precisions P ...] [--size N | --full-size]
+                                [--parameters-below N] [--json FILE] [--markdown FILE]
 
-Each model is built with random weights at a reduced size, converted, and loaded into LiteRT's interpreter without
-XNNPACK, which plans in memory of its own that no interface tells. The arena is what lies between the first and the
-last address of its tensors. With ``--json`` an interrupted run goes on where it stopped: what the file holds is not
+Each model is built with random weights, at a reduced size or its own, converted, and loaded into LiteRT's interpreter
+without XNNPACK, which plans in memory of its own that no interface tells. The arena is what lies between the first and
+the last address of its tensors. With ``--json`` an interrupted run goes on where it stopped: what the file holds is not
 measured again. ``--markdown`` writes the table with its date and versions.
 """
 
@@ -24,11 +24,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import _common
-import numpy as np
 from _results import write_markdown
 
 from edgecv.models.registry import ModelRecord, records
-from edgecv_export.memory import measure
+from edgecv_export.memory import litert_arena, measure
 from edgecv_export.tflite_graph import read_graph
 from edgecv_runtime.cli.output import table
 from edgecv_runtime.errors import EdgecvError
@@ -38,33 +37,21 @@ _TOLERANCE = 0.1
 _PICTURES = 2  # to calibrate with: ranges do not matter here
 
 
-def arena_of(content: bytes) -> int:
-    """Bytes from the first to the last activation in LiteRT's arena, by the addresses of its tensors."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    interpreter = Interpreter(
-        model_content=content,
-        num_threads=1,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    computed = {int(index) for operator in interpreter._get_ops_details() for index in operator["outputs"]}
-    computed |= {detail["index"] for detail in interpreter.get_input_details()}
-    views = [view for index in sorted(computed) if isinstance(view := interpreter.tensor(index)(), np.ndarray)]
-    return max(view.ctypes.data + view.nbytes for view in views) - min(view.ctypes.data for view in views)
+def shape_of(record: ModelRecord, size: int | None) -> tuple[int, ...]:
+    """The input to build a model with: its own, or with shorter sides."""
+    *sides, channels = record.input_shape
+    if size is not None and len(sides) == 2:  # of a signal or a volume the default is small already
+        sides = [max(record.minimum_size, min(size, side)) for side in sides]
+    return (*sides, channels)
 
 
-def measured(record: ModelRecord, precision: str, size: int) -> dict[str, Any]:
+def measured(record: ModelRecord, precision: str, shape: tuple[int, ...]) -> dict[str, Any]:
     """One row; with ``"note"`` where the model does not export so."""
     from edgecv.models.factory import create_model
     from edgecv_export.calibration import contract_pictures
     from edgecv_export.plan import Plan
     from edgecv_export.sources import source_of
 
-    *sides, channels = record.input_shape
-    if len(sides) == 2:  # of a signal or a volume the default is small already
-        sides = [max(record.minimum_size, min(size, side)) for side in sides]
-    shape = (*sides, channels)
     row: dict[str, Any] = {"model": record.name, "task": record.task, "precision": precision, "input": list(shape)}
     try:
         source = source_of(create_model(record.name, input_shape=shape))
@@ -73,7 +60,7 @@ def measured(record: ModelRecord, precision: str, size: int) -> dict[str, Any]:
     except EdgecvError as error:
         return row | {"note": str(error)}
     found = measure(read_graph(content))
-    arena = arena_of(content)
+    arena = litert_arena(content)
     return row | {
         "peak_bytes": found.peak_bytes,
         "told_bytes": found.arena_bytes,
@@ -84,54 +71,65 @@ def measured(record: ModelRecord, precision: str, size: int) -> dict[str, Any]:
 
 def summary(rows: Iterable[dict[str, Any]]) -> str:
     """How many are within the tolerance, and the worst."""
-    errors = {(row["model"], row["precision"]): row["error"] for row in rows if "error" in row}
+    errors = {_key(row): row["error"] for row in rows if "error" in row}
     if not errors:
         return "nothing was measured"
     within = sum(abs(error) <= _TOLERANCE for error in errors.values())
     worst = max(errors, key=lambda key: abs(errors[key]))
     return (
         f"{within} of {len(errors)} within {100 * _TOLERANCE:.0f} %; "
-        f"the worst is {' '.join(worst)} with {100 * errors[worst]:+.1f} %"
+        f"the worst is {worst} with {100 * errors[worst]:+.1f} %"
     )
 
 
+def _key(row: dict[str, Any]) -> str:
+    return " ".join(_named(row))
+
+
+def _named(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["model"], row["precision"], "×".join(map(str, row["input"]))
+
+
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    named = (row["model"], row["precision"], "×".join(map(str, row["input"])))
     if "error" not in row:
-        return (*named, "–", "–", "–", "not exported")
+        return (*_named(row), "–", "–", "–", "not exported")
     sizes = (f"{row[key] / 1e3:,.0f}" for key in ("peak_bytes", "told_bytes", "arena_bytes"))
-    return (*named, *sizes, f"{100 * row['error']:+.1f} %")
+    return (*_named(row), *sizes, f"{100 * row['error']:+.1f} %")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", metavar="NAME", help="default: every registered model")
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "int8"), default=["fp32"])
-    parser.add_argument("--size", type=_common.positive, default=64, help="side of the pictures (default: 64)")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--size", type=_common.positive, default=64, help="side of the pictures (default: 64)")
+    sizes.add_argument("--full-size", action="store_true", help="each model's own")
     parser.add_argument("--parameters-below", type=float, default=float("inf"), metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, and go on from there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     options = parser.parse_args()
     rows: dict[str, dict[str, Any]] = {}
     if options.json is not None and options.json.is_file():
-        rows = {f"{row['model']} {row['precision']}": row for row in json.loads(options.json.read_text())["rows"]}
+        rows = {_key(row): row for row in json.loads(options.json.read_text())["rows"]}
     for record in records():
         wanted = options.models is None or record.name in options.models
+        shape = shape_of(record, None if options.full_size else options.size)
         for precision in options.precisions:
-            key = f"{record.name} {precision}"
+            key = _key({"model": record.name, "precision": precision, "input": shape})
             if not wanted or key in rows or record.parameters >= options.parameters_below:
                 continue
-            rows[key] = measured(record, precision, options.size)
+            rows[key] = measured(record, precision, shape)
             print(" ".join(cells(rows[key])), file=sys.stderr, flush=True)
             _common.write_json(options.json, {"rows": list(rows.values())})
             _forget()
-    ordered = sorted(rows.values(), key=lambda row: (row["precision"], row["model"]))
+    ordered = sorted(rows.values(), key=lambda row: (row["precision"], row["model"], row["input"]))
     print(table(HEADER, [cells(row) for row in ordered]))
     print(summary(ordered))
     if options.markdown is not None:
         paragraphs = (
-            "`python benchmarks/memory.py` builds each model with random weights at a reduced size. *Peak* is the "
-            "most that is alive at once, *told* the arena that our planner finds in the file, *LiteRT* its own.",
+            "`python benchmarks/memory.py` builds each model with random weights, at its own size or a reduced one. "
+            "*Peak* is the most that is alive at once, *told* the arena that our planner finds in the file, *LiteRT* "
+            "its own.",
             f"{summary(ordered)}.",
         )
         title = "Memory of activations: told from the graph, and LiteRT's arena"

@@ -20,7 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from _common import machine_line, parser, write_json
 from _results import write_markdown
-from train_shapes import FAMILIES, HELD_OUT, SEEDS, SIZE, accuracy_of, create
+from _shapes import SEEDS, SIZE
+from train_shapes import FAMILIES, HELD_OUT, accuracy_of, create
 
 import edgecv_runtime as ert
 from edgecv.data.shapes import SHAPE_CLASSES, ShapesSample, generate_shapes

@@ -9,6 +9,9 @@ gives the age of a frame when its result is there. Allowed: the time of inferenc
 **Throughput.** The clips of EDGECV_DATA with policy "every": a plain loop (read, prepare, run, decode) with all
 threads, and the pipeline with one thread for each of two workers, in turn. Two models: one that is done sooner than the
 next 1080p frame is decoded, and a detector.
+
+**Memory.** The detector on OpenVINO for several workers: loaded once for each of them, and as infer requests of one
+compiled model, which is what the pipeline does. Each figure is that of a process of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +37,7 @@ import edgecv_runtime as ert
 from edgecv_runtime.cli.output import table
 
 FPS = 30.0
+PARTS = ("freshness", "throughput", "memory")
 Image = Any
 
 
@@ -194,6 +198,43 @@ def throughput(bundle: Path, clip: Path, frames: int, rounds: int) -> dict[str, 
     }
 
 
+# MiB that further workers take, after all of them have run at the same time.
+_WORKERS = """
+import sys, numpy as np
+from concurrent.futures import ThreadPoolExecutor
+import edgecv_runtime as ert
+
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+bundle, way, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+with ert.load(bundle, backend="openvino", threads=1) as model:
+    model(image)
+    before = resident()
+    one_more = lambda: ert.load(bundle, backend="openvino", threads=1)
+    more = model.replicas(count - 1) if way == "requests" else [one_more() for _ in range(count - 1)]
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(lambda one: [one(image) for _ in range(10)], [model, *more]))
+    print(resident() - before)
+"""
+
+
+def workers_memory(bundle: Path, counts: Sequence[int] = (2, 4)) -> list[dict[str, Any]]:
+    """MiB more than one worker takes, for each number of them."""
+    rows = []
+    for count in counts:
+        row: dict[str, Any] = {"workers": count}
+        for way in ("models", "requests"):
+            finished = _common.run([sys.executable, "-c", _WORKERS, bundle, way, str(count)])
+            if finished.returncode != 0:
+                raise _common.BenchmarkError(f"{count} {way}: {_common.last_line(finished)}")
+            row[way] = float(finished.stdout)
+        rows.append(row)
+    return rows
+
+
 def detector(data: Path, folder: Path) -> Path:
     """YOLOX-nano as a bundle."""
     from edgecv_export.wrapping import wrap
@@ -210,29 +251,57 @@ def main() -> int:
     parser.add_argument("--inference-ms", type=float, default=80.0, help="of the slow model (default: %(default)s)")
     parser.add_argument("--frames", type=_common.positive, default=150, help="of the clip (default: %(default)s)")
     parser.add_argument("--rounds", type=_common.positive, default=5)
+    parser.add_argument("--part", choices=PARTS, help="one of them (default: all)")
     parser.add_argument("--bundles", type=Path, metavar="DIR", help="keep the exported bundle there, or take it")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     print(_common.machine_line())
     with tempfile.TemporaryDirectory() as made:
         bundle = _common.bundle("tflite", "int8", options.bundles or Path(made))
-        with ert.load(bundle) as model:
-            rows = freshness(model, options.seconds, options.inference_ms / 1000)
-        print(f"\nAge of a result; a camera of {FPS:g} frames a second, inference {options.inference_ms:g} ms\n")
-        print(
-            table(["way", "results", "p50 ms", "p95 ms", "at the end ms", "allowed ms"], [_cells(row) for row in rows])
-        )
-        found = []
-        if (data := _common.data_folder()) is not None:
-            folder = options.bundles or Path(made)
-            for model_file in (bundle, detector(data, folder)):
-                for clip in sorted((data / "video").glob("*.mp4")):
-                    found.append(throughput(model_file, clip, options.frames, options.rounds))
-            print("\nFrames of a clip a second, in order and complete\n")
-            headings = ["model", "clip", "frames", "plain loop", "edgecv", "ratio"]
-            print(table(headings, [_throughput_cells(row) for row in found]))
-    _common.write_json(options.json, {"freshness": rows, "throughput": found})
+        folder = options.bundles or Path(made)
+        ways: dict[str, Callable[[], list[dict[str, Any]]]] = {
+            "freshness": lambda: _fresh(bundle, options),
+            "throughput": lambda: _whole_clips(bundle, folder, options),
+            "memory": lambda: _further_workers(folder),
+        }
+        found = {part: ways[part]() for part in PARTS if options.part in (None, part)}
+    _common.write_json(options.json, found)
     return 0
+
+
+def _fresh(bundle: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    with ert.load(bundle) as model:
+        rows = freshness(model, options.seconds, options.inference_ms / 1000)
+    print(f"\nAge of a result; a camera of {FPS:g} frames a second, inference {options.inference_ms:g} ms\n")
+    headings = ["way", "results", "p50 ms", "p95 ms", "at the end ms", "allowed ms"]
+    print(table(headings, [_cells(row) for row in rows]))
+    return rows
+
+
+def _whole_clips(bundle: Path, folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    data = _common.data_folder()
+    if data is None:
+        return []
+    found = [
+        throughput(model_file, clip, options.frames, options.rounds)
+        for model_file in (bundle, detector(data, folder))
+        for clip in sorted((data / "video").glob("*.mp4"))
+    ]
+    print("\nFrames of a clip a second, in order and complete\n")
+    headings = ["model", "clip", "frames", "plain loop", "edgecv", "ratio"]
+    print(table(headings, [_throughput_cells(row) for row in found]))
+    return found
+
+
+def _further_workers(folder: Path) -> list[dict[str, Any]]:
+    data = _common.data_folder()
+    if data is None or find_spec("openvino") is None:
+        return []
+    rows = workers_memory(detector(data, folder))
+    print("\nMiB more than one worker takes on OpenVINO\n")
+    cells = [[str(row["workers"]), f"{row['models']:.0f}", f"{row['requests']:.0f}"] for row in rows]
+    print(table(["workers", "a model each", "infer requests"], cells))
+    return rows
 
 
 def _throughput_cells(row: dict[str, Any]) -> list[str]:

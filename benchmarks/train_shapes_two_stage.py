@@ -9,7 +9,6 @@ Pictures come from ``edgecv.data.shapes``. Answers are read by the decoder that 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -24,20 +23,16 @@ import numpy as np
 import numpy.typing as npt
 from _common import parser, positive, write_json
 from _results import write_markdown
+from _shapes import SEEDS, SIZE, create_network, decoder_of, keep_weights, kept_weights
 
-from edgecv.data.shapes import SHAPE_CLASSES, ShapesSample, generate_shapes
+from edgecv.data.shapes import ShapesSample, generate_shapes
 from edgecv.detection.boxes import iou_matrix
 from edgecv_runtime.cli.output import table
-from edgecv_runtime.decoders import Decoder, make_decoder
-from edgecv_runtime.evaluate_objects import SCORE_THRESHOLD
-from edgecv_runtime.manifest import DecoderSpec, InputSpec, Manifest, TensorSpec
 from edgecv_runtime.metrics.coco import Found, Truth, average_precision
 from edgecv_runtime.preprocess import Geometry
 from edgecv_runtime.results import Detections
 
 LIMITS = {"map50": 0.9, "mask_ap50": 0.8, "keypoint_distance": 0.03}
-SIZE = 96
-SEEDS = {"learned": 1, "held out": 2}
 HELD_OUT = 200
 PICTURES = 1000
 
@@ -79,42 +74,15 @@ FAMILIES = {
 
 
 def create(family: Family, weights: Path | None = None) -> Any:
-    import edgecv
-
-    return edgecv.create_model(
-        family.model, (family.size, family.size, 3), len(SHAPE_CLASSES), weights, **family.options
-    )
+    return create_network(family.model, family.size, family.options, weights)
 
 
-def decoder_of(model: Any, **parameters: Any) -> Decoder:
-    """The device's, as a bundle of this model would name it."""
-    from edgecv.models.factory import architecture_of
-
-    built = architecture_of(model)
-    if built is None or built.record.decoder is None:
-        raise SystemExit("the model is no detector of the list")
-    name, usual = built.record.decoder(model.inputs[0].shape[1:], len(SHAPE_CLASSES), built.options)
-    outputs = zip(model.output_names, model.outputs, strict=True)
-    return make_decoder(
-        Manifest(
-            name=built.record.name,
-            task="detection",
-            architecture=built.to_dict(),
-            format="onnx",
-            precision="fp32",
-            inputs=(InputSpec("image", (1, *model.inputs[0].shape[1:]), "uint8"),),
-            outputs=tuple(TensorSpec(title, (1, *output.shape[1:]), "float32") for title, output in outputs),
-            decoder=DecoderSpec(name, {**usual, "score_threshold": SCORE_THRESHOLD, **parameters}),
-            labels=SHAPE_CLASSES,
-        )
-    )
-
-
-def train(name: str, pictures: int, epochs: int, weights: Path | None) -> tuple[Any, dict[str, Any]]:
+def train(name: str, pictures: int, epochs: int) -> tuple[Any, dict[str, Any]]:
     """A trained network, and what is to be said of its training."""
     import keras
 
-    from edgecv.two_stage.train import TrainingOptions, train_two_stage
+    from edgecv.two_stage.fit import TrainingOptions
+    from edgecv.two_stage.train import train_two_stage
 
     family = FAMILIES[name]
     keras.utils.set_random_seed(0)
@@ -139,10 +107,6 @@ def train(name: str, pictures: int, epochs: int, weights: Path | None) -> tuple[
     else:
         train_two_stage(model, samples, options, _sought(family, samples), on_epoch=told)
     record = {"epochs": epochs, "pictures": pictures, "seconds": time.perf_counter() - started}
-    if weights is not None:
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        model.save_weights(weights)
-        weights.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
     return model, record
 
 
@@ -160,7 +124,7 @@ def _sought(family: Family, samples: Sequence[ShapesSample]) -> list[Any] | None
 
 def detect(name: str, model: Any, samples: Sequence[ShapesSample], batch: int = 25) -> list[Detections]:
     """What the network finds, read as on the device."""
-    from edgecv.two_stage.train import normalise
+    from edgecv.two_stage.fit import normalise
 
     family, decoder = FAMILIES[name], decoder_of(model)
     if name == "rcnn":
@@ -238,13 +202,14 @@ def passed(figures: Mapping[str, float]) -> bool:
 def measure(name: str, options: Any, held_out: Sequence[ShapesSample]) -> tuple[dict[str, Any], list[Detections]]:
     """Train one family, or take its weights, and measure it."""
     family = FAMILIES[name]
-    weights = None if options.weights is None else options.weights / f"{name}.weights.h5"
-    if weights is not None and weights.is_file():
-        record = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    kept = kept_weights(options.weights, name)
+    if kept is not None:
+        weights, record = kept
         model = create(family, weights)
     else:
         print(f"training {name} ({family.model}) …", file=sys.stderr, flush=True)
-        model, record = train(name, options.pictures or family.pictures, options.epochs or family.epochs, weights)
+        model, record = train(name, options.pictures or family.pictures, options.epochs or family.epochs)
+        keep_weights(options.weights, name, model, record)
     found = detect(name, model, held_out)
     figures = figures_of(found, held_out)
     described = {"family": name, "model": family.model, "options": dict(family.options), "input": family.size}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,23 +102,25 @@ def complexity(model: keras.Model) -> Complexity:
     3888
     """
     steps = list(steps_of(model))
+    times = _rows_of_a_picture(steps)
     rows: list[LayerCost] = []
     counted: set[int] = set()
     for step, field in zip(steps, fields_of(steps), strict=True):
         shapes = [shape_of(tensor) for tensor in step.outputs]
+        many = times[id(step.outputs[0])]
         rows.append(
             LayerCost(
                 name=step.name,
                 type=type(step.layer).__name__,
                 output_shape=shapes[0],
                 parameters=0 if id(step.layer) in counted else _parameters(step.layer),
-                macs=_macs(step),
-                activation_bytes=sum(math.prod(shape) for shape in shapes) * _FLOAT32,
+                macs=_macs(step) * many,
+                activation_bytes=sum(math.prod(shape) for shape in shapes) * _FLOAT32 * many,
                 receptive_field=field,
             )
         )
         counted.add(id(step.layer))
-    peak, where = _peak(steps, {id(tensor) for tensor in flat(model.outputs)})
+    peak, where = _peak(steps, {id(tensor) for tensor in flat(model.outputs)}, times)
     return Complexity(
         layers=tuple(rows),
         parameters=int(model.count_params()),
@@ -137,13 +139,29 @@ def _parameters(layer: Any) -> int:
     return int(layer.count_params()) if getattr(layer, "built", False) and hasattr(layer, "count_params") else 0
 
 
-def _peak(steps: Sequence[Step], kept: set[int]) -> tuple[int, str]:
+def _rows_of_a_picture(steps: Sequence[Step]) -> dict[int, int]:
+    """How many rows of each tensor's batch belong to one picture: behind the pooling of regions, as many as regions.
+
+    Layers that change the number say so by a method ``rows_of_a_picture``.
+    """
+    times: dict[int, int] = {}
+    for step in steps:
+        change = getattr(step.layer, "rows_of_a_picture", None)
+        if change is None:
+            many = max((times.get(id(tensor), 1) for tensor in step.inputs), default=1)
+        else:
+            many = change([tuple(tensor.shape) for tensor in step.inputs])
+        times.update((id(tensor), many) for tensor in step.outputs)
+    return times
+
+
+def _peak(steps: Sequence[Step], kept: set[int], times: Mapping[int, int]) -> tuple[int, str]:
     """Largest sum of live tensors over the execution, bytes, and the layer at which it occurs."""
     last_use = {id(tensor): index for index, step in enumerate(steps) for tensor in step.inputs}
     sizes: dict[int, int] = {}
     peak, where = 0, ""
     for index, step in enumerate(steps):
-        sizes.update((id(tensor), math.prod(shape_of(tensor)) * _FLOAT32) for tensor in step.outputs)
+        sizes.update((id(t), math.prod(shape_of(t)) * _FLOAT32 * times[id(t)]) for t in step.outputs)
         alive = sum(sizes.values())
         if alive > peak:
             peak, where = alive, step.name

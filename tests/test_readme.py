@@ -29,7 +29,7 @@ def test_set_up_commands_install_the_three_distributions() -> None:
         assert "\n" not in command
         assert all(part in command for part in ("-e ./runtime", "-e ./export", "python3 -m venv .venv"))
     assert commands["quickstart"].endswith("&& edgecv quickstart")
-    assert commands["tests"].endswith("&& pytest")
+    assert commands["tests"].endswith("&& pytest -n auto")
 
 
 def test_ci_runs_the_readme_s_own_test_command() -> None:

@@ -17,7 +17,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model options")
     group.add_argument(
         "--input-size",
-        type=_size,
+        type=image_size,
         default=None,
         metavar="N|HxW",
         help="input height and width in pixels (default: the model's own)",
@@ -127,7 +127,7 @@ def _destination(name: str) -> str:
     return f"model_{name}"
 
 
-def _size(text: str) -> tuple[int, int]:
+def image_size(text: str) -> tuple[int, int]:
     """``224`` or ``192x256`` (height x width)."""
     parts = text.lower().split("x")
     if len(parts) not in (1, 2) or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):

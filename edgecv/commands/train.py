@@ -183,6 +183,7 @@ def _train(
             settings,
             checkpoint,
             head=head,
+            auxiliary=record.auxiliary,
             tensorboard_folder=None if options.tensorboard is None else Path(options.tensorboard),
             notify=lambda figures: remark(_line(figures, settings.epochs)),
         )

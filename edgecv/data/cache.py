@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import overload
+from collections.abc import Callable
 
 from edgecv.augment.sample import Sample
+from edgecv.data.sequence import LazySamples
 from edgecv_runtime.errors import InputError
 
 CACHE_BYTES = 512 << 20
 
 
-class StreamedSamples(Sequence[Sample]):
+class StreamedSamples(LazySamples):
     """So many samples, each read when it is asked for.
 
     What fits the cache stays there. An epoch asks for every picture once, in an order of its own: a cache that threw
@@ -52,15 +52,7 @@ class StreamedSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, number: int) -> Sample: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Sample]: ...
-    def __getitem__(self, number: int | slice) -> Sample | list[Sample]:
-        if isinstance(number, slice):
-            return [self[index] for index in range(*number.indices(self._count))]
-        if not 0 <= number < self._count:
-            raise IndexError(f"there are {self._count} samples; received number {number}")
+    def _sample(self, number: int) -> Sample:
         kept = self._kept.get(number)
         if kept is not None:
             return kept

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecv.augment.sample import Sample
 from edgecv.data.cache import CACHE_BYTES, StreamedSamples
-from edgecv.data.labelled import input_spec
+from edgecv.data.labelled import resized_samples
 from edgecv.models.registry import Preprocessing
 from edgecv_runtime.errors import InputError, MissingFileError
-from edgecv_runtime.preprocess import Preprocessor
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -99,5 +97,4 @@ def dataset_samples(
     cache_bytes : int or None
         As of `StreamedSamples`.
     """
-    preprocessor = Preprocessor(input_spec(preprocessing, input_shape))
-    return StreamedSamples(len(dataset), lambda number: Sample(preprocessor(dataset.images[number])[0][0]), cache_bytes)
+    return resized_samples(len(dataset), lambda number: dataset.images[number], preprocessing, input_shape, cache_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from edgecv.data.cache import CACHE_BYTES, StreamedSamples
 from edgecv.models.registry import Preprocessing
 from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.evaluate import LABELS_FILE, LabelledImage, read_labelled_images
-from edgecv_runtime.images import read_image
+from edgecv_runtime.images import Image, read_image
 from edgecv_runtime.manifest import InputSpec
 from edgecv_runtime.preprocess import Preprocessor
 
@@ -131,12 +131,25 @@ def labelled_samples(
     InputError, MissingFileError
         When a picture that cannot be read is asked for.
     """
+    return resized_samples(
+        len(pictures.items),
+        lambda number: read_image(pictures.items[number].path),
+        preprocessing,
+        input_shape,
+        cache_bytes,
+    )
+
+
+def resized_samples(
+    count: int,
+    read: Callable[[int], Image],
+    preprocessing: Preprocessing,
+    input_shape: Sequence[int],
+    cache_bytes: int | None,
+) -> StreamedSamples:
+    """So many pictures, each from `read` when it is asked for, resized as on the device."""
     preprocessor = Preprocessor(input_spec(preprocessing, input_shape))
-
-    def read(number: int) -> Sample:
-        return Sample(preprocessor(read_image(pictures.items[number].path))[0][0])
-
-    return StreamedSamples(len(pictures.items), read, cache_bytes)
+    return StreamedSamples(count, lambda number: Sample(preprocessor(read(number))[0][0]), cache_bytes)
 
 
 def hold_out(labels: npt.NDArray[np.int64], share: float, seed: int = 0) -> npt.NDArray[np.bool_]:

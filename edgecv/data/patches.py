@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,11 @@ from edgecv.augment.crops import crop
 from edgecv.augment.sample import Sample
 from edgecv.augment.warp import Warp, translation, warp
 from edgecv.data.masks import class_pixels
+from edgecv.data.sequence import LazySamples
 from edgecv_runtime.errors import InputError
 
 
-class PatchSamples(Sequence[Sample]):
+class PatchSamples(LazySamples):
     """So many patches an epoch, around pixels whose class is drawn evenly.
 
     A class is drawn from those that occur, then a picture that has it (in proportion to its pixels of that class), then
@@ -84,15 +84,7 @@ class PatchSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, number: int) -> Sample: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Sample]: ...
-    def __getitem__(self, number: int | slice) -> Sample | list[Sample]:
-        if isinstance(number, slice):
-            return [self[index] for index in range(*number.indices(self._count))]
-        if not 0 <= number < self._count:
-            raise IndexError(f"there are {self._count} patches; received number {number}")
+    def _sample(self, number: int) -> Sample:
         rng = np.random.default_rng([self._seed, self._epoch, number])
         totals = self._pixels.sum(axis=0)[self._present]
         label = int(rng.choice(self._present, p=None if self._balanced else totals / totals.sum()))

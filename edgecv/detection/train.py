@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgecv.detection.augment import light, mirror
 from edgecv.detection.coding import Coding
 from edgecv.models.registry import Preprocessing
+from edgecv.training.fit import fit
 from edgecv_runtime.errors import InputError
 
 
@@ -102,12 +103,7 @@ def train_detector(
     trainer = _Trainer(model, loss)
     # The graph is compiled by the back end alone: XLA takes longer than it gains on networks this small.
     trainer.compile(optimizer=keras.optimizers.Adam(schedule, global_clipnorm=clip), jit_compile=False)
-    told = list(callbacks)
-    if after_epoch is not None:
-        tell = after_epoch
-        told.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tell(epoch + 1, logs["loss"])))
-    history = trainer.fit(data, epochs=epochs, verbose=0, shuffle=False, callbacks=told)
-    return [float(value) for value in history.history["loss"]]
+    return fit(trainer, data, epochs=epochs, after_epoch=after_epoch, callbacks=callbacks)
 
 
 def _shorten_memory(model: keras.Model, steps: int) -> None:

@@ -118,9 +118,12 @@ def _first_kept(keep: Any, count: int) -> tuple[Any, Any]:
 class Proposals(keras.layers.Layer):
     """The best regions of a region proposal network (Ren et al. 2017, section 3.3).
 
-    From scores (N, A, 2) of no object and of an object, and offsets (N, A, 4): the `candidates` best anchors are
+    From logits (N, A, 2) of no object and of an object, and offsets (N, A, 4): the `candidates` best anchors are
     decoded, clipped to the picture and suppressed, and the best `count` given: boxes (N, count, 4), xyxy pixels, and
-    scores (N, count). Where fewer are left, the rest are zeros.
+    the probabilities of an object (N, count). Where fewer are left, the rest are zeros.
+
+    Anchors are ranked by the distance of their logits, not by the probability that a softmax makes of it: that of a
+    sure object is 1 or a last digit less, and each back end would rank sure ones in an order of its own.
 
     Parameters
     ----------
@@ -136,7 +139,18 @@ class Proposals(keras.layers.Layer):
     iou_threshold : float
     smallest : float
         Boxes narrower or lower than so many pixels are not given.
+
+    Attributes
+    ----------
+    exact : bool
+        An exporter leaves it in float32: it computes places in the picture, which 8 bits would round to whole pixels
+        and more.
+    decides : bool
+        Which rows it gives is decided by last digits.
     """
+
+    exact = True
+    decides = True
 
     def __init__(
         self,
@@ -162,7 +176,7 @@ class Proposals(keras.layers.Layer):
 
     def call(self, inputs: Any) -> tuple[Any, Any]:
         both, offsets = (ops.stop_gradient(tensor) for tensor in inputs)
-        scores, rows = ops.top_k(both[:, :, 1], self.candidates)
+        margins, rows = ops.top_k(both[:, :, 1] - both[:, :, 0], self.candidates)
         anchors = ops.take(ops.convert_to_tensor(self.anchors), rows, axis=0)
         boxes = clip_boxes(decode(take_rows(offsets, rows), anchors), self.input_size)
         keep = greedy_keep(boxes, self.iou_threshold)
@@ -170,7 +184,7 @@ class Proposals(keras.layers.Layer):
         high = boxes[..., 3] - boxes[..., 1] >= self.smallest
         keep = keep * ops.cast(ops.logical_and(wide, high), keep.dtype)
         chosen, there = _first_kept(keep, self.count)
-        return take_rows(boxes, chosen) * there[..., None], take_rows(scores, chosen) * there
+        return take_rows(boxes, chosen) * there[..., None], ops.sigmoid(take_rows(margins, chosen)) * there
 
     def compute_output_spec(self, inputs: Any) -> Any:
         batch, dtype = inputs[0].shape[0], inputs[0].dtype
@@ -199,6 +213,8 @@ class DecodeRegions(keras.layers.Layer):
     ----------
     input_size : (height, width)
     """
+
+    exact = True  # as `Proposals`
 
     def __init__(self, input_size: tuple[int, int], **options: Any) -> None:
         super().__init__(**options)
@@ -236,6 +252,9 @@ class SelectDetections(keras.layers.Layer):
     score_threshold : float
         What scores lower does not suppress and is not given.
     """
+
+    exact = True  # as `Proposals`
+    decides = True
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ batch. This module imports Keras when it is imported.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,6 +22,8 @@ METHODS = ("gather", "matrices")
 
 class _Regions(keras.layers.Layer):
     """What both share: the size of the answer, and the scale from pixels of the input to places of the map."""
+
+    exact = True  # as `edgecv.layers.proposals.Proposals`
 
     def __init__(self, size: int, scale: float, **options: Any) -> None:
         super().__init__(**options)
@@ -38,6 +41,10 @@ class _Regions(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any) -> Any:
         features, boxes = inputs
         return keras.KerasTensor(self.compute_output_shape((features.shape, boxes.shape)), features.dtype)
+
+    def rows_of_a_picture(self, shapes: Sequence[tuple[int, ...]]) -> int:
+        """How many rows of the answer are of one picture: its regions (see `edgecv.complexity`)."""
+        return shapes[1][1]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "scale": self.scale}
@@ -93,9 +100,10 @@ class RoIPooling(_Regions):
         """(N, R, size): first place of each cell, and the one behind its last, within the map."""
         extent = ops.maximum(end - start + 1.0, 1.0)
         cells = ops.reshape(ops.arange(self.size, dtype=extent.dtype), (1, 1, -1))
-        # extent and cells are whole numbers: multiplied first, the quotient is exact where it is whole.
-        begin = ops.floor(cells * extent / self.size) + start
-        finish = -ops.floor(-(cells + 1.0) * extent / self.size) + start
+        # All are whole numbers. With half of one added no quotient lies near a whole number, and a converter that
+        # multiplies by 1 / size instead, as TFLite's does, rounds it to the same side; the second is a ⌈ ⌉.
+        begin = ops.floor((cells * extent + 0.5) / self.size) + start
+        finish = ops.floor(((cells + 1.0) * extent + self.size - 0.5) / self.size) + start
         return ops.clip(begin, 0.0, float(length)), ops.clip(finish, 0.0, float(length))
 
     def _most(self, length: int) -> int:

@@ -8,6 +8,7 @@ This module imports Keras when it is imported.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -29,6 +30,10 @@ class RegionRows(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         return ops.reshape(x, (-1, self.regions, *self._each(x.shape)))
 
+    def rows_of_a_picture(self, shapes: Sequence[tuple[int, ...]]) -> int:
+        """One: all of its regions in a row (see `edgecv.complexity`)."""
+        return 1
+
     def _each(self, shape: Any) -> tuple[int, ...]:
         return (math.prod(shape[1:]),) if self.flat else tuple(shape[1:])
 
@@ -47,6 +52,8 @@ class RegionScores(keras.layers.Layer):
     From logits (N, R, 1 + classes) and regions (N, R, 4) xyxy.
     """
 
+    exact = True  # as `edgecv.layers.proposals.Proposals`
+
     def call(self, inputs: Any) -> Any:
         logits, regions = inputs
         there = ops.cast(regions[..., 2:3] > regions[..., 0:1], logits.dtype)
@@ -62,6 +69,8 @@ class MaskOfClass(keras.layers.Layer):
 
     From logits (N, D, m, m, classes) and class indices (N, D) as floats: (N, D, m, m).
     """
+
+    exact = True  # as `edgecv.layers.proposals.Proposals`
 
     def call(self, inputs: Any) -> Any:
         logits, classes = inputs
@@ -144,6 +153,14 @@ class BoxHead(Head):
         return self.layers[-2](x), self.layers[-1](x)
 
 
+def _convolutions(name: str, width: int, depth: int) -> list[Any]:
+    """Fresh 3×3 convolutions: what the heads of masks and of keypoints begin with."""
+    return [
+        keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=f"{name}_conv{number}")
+        for number in range(1, depth + 1)
+    ]
+
+
 class MaskHead(Head):
     """Convolutions, a transposed one that doubles the size, and one map a class (He et al. 2017, figure 4)."""
 
@@ -152,11 +169,7 @@ class MaskHead(Head):
     @classmethod
     def create(cls, classes: int, width: int, depth: int) -> MaskHead:
         """Fresh layers: `depth` convolutions of `width` channels; four of 256 in the paper."""
-        layers = keras.layers
-        made = [
-            layers.Conv2D(width, 3, padding="same", activation="relu", name=f"mask_conv{number}")
-            for number in range(1, depth + 1)
-        ]
+        layers, made = keras.layers, _convolutions("mask", width, depth)
         made.append(layers.Conv2DTranspose(width, 2, strides=2, activation="relu", name="mask_up"))
         made.append(layers.Conv2D(classes, 1, name="mask_map"))
         return cls(made)
@@ -170,11 +183,7 @@ class KeypointHead(Head):
     @classmethod
     def create(cls, keypoints: int, width: int, depth: int) -> KeypointHead:
         """Fresh layers: `depth` convolutions of `width` channels; eight of 512 in the paper."""
-        layers = keras.layers
-        made = [
-            layers.Conv2D(width, 3, padding="same", activation="relu", name=f"keypoint_conv{number}")
-            for number in range(1, depth + 1)
-        ]
+        layers, made = keras.layers, _convolutions("keypoint", width, depth)
         made.append(layers.Conv2DTranspose(keypoints, 4, strides=2, padding="same", name="keypoint_up"))
         made.append(layers.UpSampling2D(2, interpolation="bilinear", name="keypoint_map"))
         return cls(made)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgecv.metric_learning.sampler import identity_batches
 from edgecv.models.registry import Preprocessing
+from edgecv.training.fit import fit
 
 _Pixels = npt.NDArray[np.uint8]
 
@@ -83,12 +84,7 @@ def train_embedder(
     model = keras.Model(image, embedder(keras.layers.Rescaling(scale, offset, name="normalization")(pixels)))
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     model.compile(optimizer=keras.optimizers.Adam(schedule), loss=loss)
-    told = []
-    if after_epoch is not None:
-        tell = after_epoch
-        told.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tell(epoch + 1, logs["loss"])))
-    history = model.fit(batches(), epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=told)
-    return [float(value) for value in history.history["loss"]]
+    return fit(model, batches(), epochs=epochs, after_epoch=after_epoch, steps_per_epoch=steps)
 
 
 def embed(

@@ -22,9 +22,8 @@ _SHAPE = (320, 320, 3)
 _CLASSES = 80
 _STRIDES = (8, 16, 32)
 _TAPS = {8: "block_5_add", 16: "block_12_add", 32: "block_16_project_BN"}  # the last thin layer at each stride
-_RARE = (
-    -4.6
-)  # bias of the objectness: one cell in a hundred holds an object (Lin et al. 2017, "Focal Loss", section 4.1)
+# Bias of the objectness: one cell in a hundred holds an object (Lin et al. 2017, "Focal Loss", section 4.1).
+_RARE = -4.6
 
 
 def _decoder(shape: tuple[int, ...], classes: int, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -95,9 +94,6 @@ def anchor_free_mobilenet_v2(
     """
     import keras
 
-    from edgecv.layers.convolution import convolve
-
-    layers = keras.layers
     shape = check_image_shape(name, input_shape, _SHAPE, 32)
     check_classes(name, classes)
     if shape[0] % 32 or shape[1] % 32:
@@ -106,33 +102,46 @@ def anchor_free_mobilenet_v2(
     taps = {stride: base.get_layer(layer).output for stride, layer in _TAPS.items()}
     if not include_top:
         return keras.Model(base.input, taps[32], name=name)
-    joined: dict[int, Any] = {}
-    for stride in reversed(_STRIDES):
-        x = convolve(taps[stride], channels, name=f"lateral{stride}", activation="relu6")
-        if stride != _STRIDES[-1]:
-            above = layers.UpSampling2D(2, name=f"enlarge{stride}")(joined[2 * stride])
-            x = layers.Add(name=f"join{stride}")([x, above])
-        joined[stride] = x
-
-    def branch(stride: int, role: str) -> Any:
-        """Two separable convolutions."""
-        x = joined[stride]
-        for number in (1, 2):
-            part = f"{role}{stride}_{number}"
-            x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{part}_depthwise")(x)
-            x = convolve(x, channels, name=part, activation="relu6")
-        return x
-
+    joined = _joined(taps, channels)
     maps: dict[str, list[Any]] = {"boxes": [], "objectness": [], "scores": []}
     for stride in _STRIDES:
-        place, kind = branch(stride, "place"), branch(stride, "kind")
+        place, kind = (_branch(joined[stride], channels, f"{role}{stride}") for role in ("place", "kind"))
         rare = keras.initializers.Constant(_RARE)
-        maps["boxes"].append(layers.Conv2D(4, 1, name=f"boxes{stride}")(place))
-        maps["objectness"].append(layers.Conv2D(1, 1, bias_initializer=rare, name=f"objectness{stride}")(place))
-        maps["scores"].append(layers.Conv2D(classes, 1, name=f"scores{stride}")(kind))
+        maps["boxes"].append(keras.layers.Conv2D(4, 1, name=f"boxes{stride}")(place))
+        maps["objectness"].append(keras.layers.Conv2D(1, 1, bias_initializer=rare, name=f"objectness{stride}")(place))
+        maps["scores"].append(keras.layers.Conv2D(classes, 1, name=f"scores{stride}")(kind))
     ends = [
         rows(maps["boxes"], 4, "boxes"),
         activated(maps["objectness"], 1, classifier_activation, "sigmoid", "objectness"),
         activated(maps["scores"], classes, classifier_activation, "sigmoid", "scores"),
     ]
     return keras.Model(base.input, ends, name=name)
+
+
+def _joined(taps: Mapping[int, Any], channels: int) -> dict[int, Any]:
+    """The maps of each stride, every one with what the coarser ones know."""
+    import keras
+
+    from edgecv.layers.convolution import convolve
+
+    joined: dict[int, Any] = {}
+    for stride in reversed(_STRIDES):
+        x = convolve(taps[stride], channels, name=f"lateral{stride}", activation="relu6")
+        if stride != _STRIDES[-1]:
+            above = keras.layers.UpSampling2D(2, name=f"enlarge{stride}")(joined[2 * stride])
+            x = keras.layers.Add(name=f"join{stride}")([x, above])
+        joined[stride] = x
+    return joined
+
+
+def _branch(x: Any, channels: int, name: str) -> Any:
+    """Two separable convolutions."""
+    import keras
+
+    from edgecv.layers.convolution import convolve
+
+    for number in (1, 2):
+        part = f"{name}_{number}"
+        x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{part}_depthwise")(x)
+        x = convolve(x, channels, name=part, activation="relu6")
+    return x

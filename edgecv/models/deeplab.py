@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgecv.layers.shapes import check_classes, check_image_shape, make_divisible
 from edgecv.models.fcn import CLASSES, check_multiple
-from edgecv.models.mobilenet_v2 import mobilenet_v2
+from edgecv.models.mobilenet_v2 import inverted_residual, mobilenet_v2
 from edgecv.models.registry import ModelRecord, Option, Paper, Preprocessing, register
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ _STRIDE = 16
 _SHAPE = (256, 256, 3)
 _LAST_KEPT = "block_12_add"  # the last layer at stride 16
 _DILATED = ((13, 160), (14, 160), (15, 160), (16, 320))  # blocks that would be at stride 32, and their channels
+_EXPANSION = 6
 _CONTEXT = 256  # channels of the pooling pyramid
 
 
@@ -93,7 +94,8 @@ def deeplab_mobilenet_v2(
     backbone = mobilenet_v2(shape, alpha=alpha, include_top=False)
     x = backbone.get_layer(_LAST_KEPT).output
     for index, channels in _DILATED:
-        x = _dilated_block(x, make_divisible(int(channels * alpha)), 1 if index == 13 else 2, index)
+        filters, dilation = make_divisible(int(channels * alpha)), 1 if index == _DILATED[0][0] else 2
+        x = inverted_residual(x, _EXPANSION, filters, 1, index, dilation)
     if include_top:
         height, width = x.shape[1:3]
         context = layers.GlobalAveragePooling2D(keepdims=True, name="image_pooling")(x)
@@ -106,22 +108,3 @@ def deeplab_mobilenet_v2(
         x = layers.UpSampling2D(_STRIDE, interpolation="bilinear", name="enlarge")(x)
         x = softmax(x, classifier_activation, "probabilities")
     return keras.Model(backbone.input, x, name=name)
-
-
-def _dilated_block(inputs: Any, filters: int, dilation: int, index: int) -> Any:
-    """An inverted residual of MobileNet v2 at stride 1, its taps `dilation` apart."""
-    import keras
-
-    layers = keras.layers
-    channels = inputs.shape[-1]
-    prefix = f"block_{index}_"
-
-    def normalise(x: Any, part: str) -> Any:
-        return layers.BatchNormalization(momentum=0.999, name=f"{prefix}{part}_BN")(x)
-
-    x = layers.Conv2D(6 * channels, 1, use_bias=False, name=f"{prefix}expand")(inputs)
-    x = layers.ReLU(6.0, name=f"{prefix}expand_relu")(normalise(x, "expand"))
-    x = layers.DepthwiseConv2D(3, padding="same", dilation_rate=dilation, use_bias=False, name=f"{prefix}depthwise")(x)
-    x = layers.ReLU(6.0, name=f"{prefix}depthwise_relu")(normalise(x, "depthwise"))
-    x = normalise(layers.Conv2D(filters, 1, use_bias=False, name=f"{prefix}project")(x), "project")
-    return layers.Add(name=f"{prefix}add")([inputs, x]) if channels == filters else x

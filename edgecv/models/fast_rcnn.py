@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgecv.layers.shapes import check_classes, check_image_shape
-from edgecv.models.faster_rcnn import classify, decoder
+from edgecv.models.faster_rcnn import decoder, pool_and_classify
 from edgecv.models.registry import ModelRecord, Option, Paper, register
 from edgecv.two_stage.options import (
     ALPHA,
@@ -94,7 +94,6 @@ def fast_rcnn(
     """
     import keras
 
-    from edgecv.layers.roi import RoIPooling
     from edgecv.layers.roi_heads import BoxHead, FixedRegions
     from edgecv.two_stage.backbones import build_backbone
 
@@ -108,9 +107,7 @@ def fast_rcnn(
     else:
         windows = sliding_windows(base.input_size, anchor_scale)
         boxes_in = FixedRegions(windows, name="windows")(base.features)
-    pooled = RoIPooling(roi_size, 1 / base.stride, name="region_features")([base.features, boxes_in])
-    boxes, scores = classify(BoxHead.create(classes, dense_width, dropout), pooled, boxes_in, base.input_size)
-    outputs = [keras.layers.Identity(name="boxes")(boxes), keras.layers.Identity(name="scores")(scores)]
+    outputs = pool_and_classify(base, boxes_in, BoxHead.create(classes, dense_width, dropout), roi_size)
     return keras.Model(inputs, outputs, name=name)
 
 

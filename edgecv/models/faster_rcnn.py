@@ -103,7 +103,6 @@ def faster_rcnn(
     """
     import keras
 
-    from edgecv.layers.roi import RoIPooling
     from edgecv.layers.roi_heads import BoxHead
     from edgecv.two_stage.backbones import build_backbone
 
@@ -111,26 +110,32 @@ def faster_rcnn(
     check_classes(name, classes)
     base = build_backbone(backbone, shape, alpha)
     regions = propose(base, anchor_scale, proposals, candidates)
-    pooled = RoIPooling(roi_size, 1 / base.stride, name="region_features")([base.features, regions])
-    boxes, scores = classify(BoxHead.create(classes, dense_width, dropout), pooled, regions, base.input_size)
-    outputs = [keras.layers.Identity(name="boxes")(boxes), keras.layers.Identity(name="scores")(scores)]
+    outputs = pool_and_classify(base, regions, BoxHead.create(classes, dense_width, dropout), roi_size)
     return keras.Model(base.image, outputs, name=name)
 
 
 def propose(base: Any, anchor_scale: float, proposals: int, candidates: int) -> Any:
     """The region proposal network on a backbone: regions (N, R, 4), xyxy pixels."""
-    import keras
-
     from edgecv.layers.proposals import Proposals
     from edgecv.layers.roi_heads import proposal_head
 
     shapes = anchor_shapes(anchor_scale, base.input_size)
     width = min(512, base.features.shape[-1])
     logits, offsets = proposal_head(base.features, len(shapes), width)
-    scores = keras.layers.Softmax(name="rpn_scores")(logits)
     layer = Proposals(base.grid, shapes, base.input_size, proposals, candidates, name="proposals")
-    regions, _ = layer([scores, offsets])
+    regions, _ = layer([logits, offsets])
     return regions
+
+
+def pool_and_classify(base: Any, regions: Any, head: Any, roi_size: int) -> list[Any]:
+    """The second stage on pooled regions (N, R, 4): the outputs ``boxes`` and ``scores``."""
+    import keras
+
+    from edgecv.layers.roi import RoIPooling
+
+    pooled = RoIPooling(roi_size, 1 / base.stride, name="region_features")([base.features, regions])
+    boxes, scores = classify(head, pooled, regions, base.input_size)
+    return [keras.layers.Identity(name="boxes")(boxes), keras.layers.Identity(name="scores")(scores)]
 
 
 def classify(head: Any, pooled: Any, regions: Any, input_size: tuple[int, int]) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecv.layers.heads import classifier, softmax
 from edgecv.models.imagenet import MEAN_SUBTRACTED, NO_WEIGHTS, builder_of
-from edgecv.models.registry import ModelRecord, Paper, register
+from edgecv.models.registry import Auxiliary, ModelRecord, Paper, register
 from edgecv_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ _RECORD = ModelRecord(
     macs=1_582_671_872,
     preprocessing=MEAN_SUBTRACTED,
     weights_note=NO_WEIGHTS,
+    auxiliary=Auxiliary(lambda model: training_model(model).output, AUXILIARY_WEIGHT, _MINIMUM_TRAINING_SIZE),
 )
 
 

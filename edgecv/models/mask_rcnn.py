@@ -59,6 +59,7 @@ def _decoder(shape: tuple[int, ...], classes: int, options: Mapping[str, Any]) -
         input_shape=SHAPE,
         classes=_CLASSES,
         parameters=70_590_615,
+        macs=153_822_277_632,
         preprocessing=PIXELS,
         options=_OPTIONS,
         weights_note=NO_WEIGHTS,

@@ -133,7 +133,7 @@ def mobilenet_v2(
         # The reference cuts to a whole number before it rounds to multiples of 8.
         filters = make_divisible(int(channels * alpha))
         for repeat in range(repeats):
-            x = _inverted_residual(x, expansion, filters, stride if repeat == 0 else 1, index)
+            x = inverted_residual(x, expansion, filters, stride if repeat == 0 else 1, index)
             index += 1
     x = layers.Conv2D(make_divisible(1280 * max(1.0, alpha)), 1, use_bias=False, name="Conv_1")(x)
     x = _normalise(x, "Conv_1_bn")
@@ -145,8 +145,8 @@ def mobilenet_v2(
     return keras.Model(inputs, x, name=name)
 
 
-def _inverted_residual(inputs: Any, expansion: int, filters: int, stride: int, index: int) -> Any:
-    """Expand, filter depthwise, project without activation (table 1; figure 4d)."""
+def inverted_residual(inputs: Any, expansion: int, filters: int, stride: int, index: int, dilation: int = 1) -> Any:
+    """Expand, filter depthwise, project without activation (table 1; figure 4d); taps `dilation` apart at stride 1."""
     import keras
 
     layers = keras.layers
@@ -160,7 +160,12 @@ def _inverted_residual(inputs: Any, expansion: int, filters: int, stride: int, i
     if stride == 2:
         x = layers.ZeroPadding2D(strided_padding(tuple(x.shape[1:3]), 3), name=f"{prefix}pad")(x)
     x = layers.DepthwiseConv2D(
-        3, strides=stride, padding="same" if stride == 1 else "valid", use_bias=False, name=f"{prefix}depthwise"
+        3,
+        strides=stride,
+        padding="same" if stride == 1 else "valid",
+        dilation_rate=dilation,
+        use_bias=False,
+        name=f"{prefix}depthwise",
     )(x)
     x = _normalise(x, f"{prefix}depthwise_BN")
     x = layers.ReLU(6.0, name=f"{prefix}depthwise_relu")(x)

@@ -24,21 +24,38 @@ def decoder(input_shape: tuple[int, ...], classes: int, options: Mapping[str, An
     return "regression-pose", {} if skeleton is None else {"skeleton": skeleton}
 
 
-@register(
-    ModelRecord(
-        name="deeppose",
+def _record(
+    name: str, summary: str, side: int, parameters: int, macs: int, options: tuple[Option, ...], smallest: int
+) -> ModelRecord:
+    return ModelRecord(
+        name=name,
         task="pose",
-        summary="first stage of DeepPose: AlexNet's layers, and x and y of every joint",
+        summary=summary,
         paper=PAPER,
-        input_shape=(227, 227, 3),
+        input_shape=(side, side, 3),
         classes=len(JOINTS),
-        parameters=58_396_060,
-        macs=1_131_274_784,
+        parameters=parameters,
+        macs=macs,
         preprocessing=PIXELS,
-        options=(DENSE_WIDTH, TOWERS),
+        options=options,
         weights_note=NO_WEIGHTS,
-        minimum_size=67,
+        minimum_size=smallest,
         decoder=decoder,
+    )
+
+
+_FILTERS = Option("filters", int, 16, 1, 256, "channels of the first convolution; every halving doubles them")
+
+
+@register(
+    _record(
+        "deeppose",
+        "first stage of DeepPose: AlexNet's layers, and x and y of every joint",
+        227,
+        58_396_060,
+        1_131_274_784,
+        (DENSE_WIDTH, TOWERS),
+        67,
     )
 )
 def deeppose(
@@ -91,20 +108,14 @@ def deeppose(
 
 
 @register(
-    ModelRecord(
-        name="deeppose_small",
-        task="pose",
-        summary="direct regression of joints for devices: six convolutions and one hidden dense layer",
-        paper=PAPER,
-        input_shape=(96, 96, 3),
-        classes=len(JOINTS),
-        parameters=1_471_116,
-        macs=20_761_600,
-        preprocessing=PIXELS,
-        options=(Option("filters", int, 16, 1, 256, "channels of the first convolution; every halving doubles them"),),
-        weights_note=NO_WEIGHTS,
-        minimum_size=16,
-        decoder=decoder,
+    _record(
+        "deeppose_small",
+        "direct regression of joints for devices: six convolutions and one hidden dense layer",
+        96,
+        1_471_116,
+        20_761_600,
+        (_FILTERS,),
+        16,
     )
 )
 def deeppose_small(

@@ -211,6 +211,26 @@ class OfficialWeights:
 
 
 @dataclass(frozen=True)
+class Auxiliary:
+    """Heads that a classifier has beside its own for training alone.
+
+    Attributes
+    ----------
+    build : callable
+        ``build(model)`` gives the outputs by name, tensors of the model's own graph: its answer as ``main``, and those
+        of the heads.
+    weight : float
+        Of each head's loss.
+    minimum_size : int
+        Least height and width of an input that leaves the heads something, pixels; smaller ones learn without them.
+    """
+
+    build: Callable[[Any], Mapping[str, Any]]
+    weight: float
+    minimum_size: int
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """Everything that is known of a model without building it.
 
@@ -253,6 +273,8 @@ class ModelRecord:
         them, for example ``("ssd", {"anchors": [...], "variances": [...], "outputs": {"boxes": "boxes", "scores":
         "scores"}})``. `options` are those of `check_options`. None where the task's own default decoder serves, as
         for classification and segmentation.
+    auxiliary : Auxiliary or None
+        Heads that `edgecv train` adds, and that are dropped afterwards.
     builder : callable
         ``builder(input_shape=None, classes=..., **options) -> keras.Model``, without ``classes`` where there are none;
         filled in by `register`.
@@ -276,6 +298,7 @@ class ModelRecord:
     after_loading: Callable[[Any], None] | None = None
     after_official: Callable[[Any], None] | None = None
     decoder: DecoderRecipe | None = None
+    auxiliary: Auxiliary | None = None
     builder: Builder | None = None
 
     @property

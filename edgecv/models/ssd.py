@@ -121,36 +121,13 @@ def ssd300(
     """
     import keras
 
-    from edgecv.layers.convolution import max_pool
-    from edgecv.layers.l2_scale import l2_scale
-
-    def width(filters: int) -> int:
-        return max(8, round(filters * alpha))
-
-    def convolve(x: Any, filters: int, kernel: int, name: str, **how: Any) -> Any:
-        how = {"padding": "same", "kernel_initializer": "he_normal", **how}
-        return keras.layers.Conv2D(width(filters), kernel, activation="relu", name=name, **how)(x)
-
     shape = check_image_shape(name, input_shape, _SHAPE, 64)
     check_classes(name, classes)
     image = keras.layers.Input(shape, name="image")
-    x, maps = image, []
-    for block, (filters, count) in enumerate(_BLOCKS, start=1):
-        for number in range(1, count + 1):
-            x = convolve(x, filters, 3, f"block{block}_conv{number}")
-        if block == 4:
-            maps.append(l2_scale(x, "block4_normalised"))
-        # The last pooling keeps the size: what follows is dilated instead (section 3, "Base network").
-        x = max_pool(x, *((3, 1) if block == 5 else (2, 2)), "same", f"block{block}_pool")
-    x = convolve(x, _DENSE, 3, "fc6", dilation_rate=6)
-    x = convolve(x, _DENSE, 1, "fc7")
+    x, fine = _base(image, alpha)
     if not include_top:
         return keras.Model(image, x, name=name)
-    maps.append(x)
-    for index, (before, after, stride, padding) in enumerate(_EXTRAS[: len(grids(shape[:2])) - 2], start=8):
-        x = convolve(x, before, 1, f"conv{index}_1")
-        x = convolve(x, after, 3, f"conv{index}_2", strides=stride, padding=padding)
-        maps.append(x)
+    maps = [fine, x, *_further_maps(x, len(grids(shape[:2])) - 2, alpha)]
 
     def predict(columns: int, role: str) -> list[Any]:
         return [
@@ -161,3 +138,38 @@ def ssd300(
     boxes = rows(predict(4, "boxes"), 4, "boxes")
     scores = activated(predict(classes + 1, "scores"), classes + 1, classifier_activation, "softmax", "scores")
     return keras.Model(image, [boxes, scores], name=name)
+
+
+def _base(image: Any, alpha: float) -> tuple[Any, Any]:
+    """VGG-16 with its dense layers made convolutions: the map of fc7, and the normalised one of conv4_3."""
+    from edgecv.layers.convolution import max_pool
+    from edgecv.layers.l2_scale import l2_scale
+
+    x, fine = image, None
+    for block, (filters, count) in enumerate(_BLOCKS, start=1):
+        for number in range(1, count + 1):
+            x = _convolve(x, filters, 3, f"block{block}_conv{number}", alpha)
+        if block == 4:
+            fine = l2_scale(x, "block4_normalised")
+        # The last pooling keeps the size: what follows is dilated instead (section 3, "Base network").
+        x = max_pool(x, *((3, 1) if block == 5 else (2, 2)), "same", f"block{block}_pool")
+    x = _convolve(x, _DENSE, 3, "fc6", alpha, dilation_rate=6)
+    return _convolve(x, _DENSE, 1, "fc7", alpha), fine
+
+
+def _further_maps(x: Any, count: int, alpha: float) -> list[Any]:
+    """The smaller maps behind fc7."""
+    maps = []
+    for index, (before, after, stride, padding) in enumerate(_EXTRAS[:count], start=8):
+        x = _convolve(x, before, 1, f"conv{index}_1", alpha)
+        x = _convolve(x, after, 3, f"conv{index}_2", alpha, strides=stride, padding=padding)
+        maps.append(x)
+    return maps
+
+
+def _convolve(x: Any, filters: int, kernel: int, name: str, alpha: float, **how: Any) -> Any:
+    import keras
+
+    how = {"padding": "same", "kernel_initializer": "he_normal", **how}
+    width = max(8, round(filters * alpha))
+    return keras.layers.Conv2D(width, kernel, activation="relu", name=name, **how)(x)

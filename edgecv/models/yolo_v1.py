@@ -150,15 +150,10 @@ def yolo_v1_tiny(
     ----------
     input_shape : (height, width, channels), optional
         Default (448, 448, 3): square, `grid` times a power of two from 4 on. Pixels over 255.
-    classes : int
-        C.
-    grid, boxes : int
-        S and B.
-    alpha : float
-        Width multiplier of every layer.
+    classes, grid, boxes, alpha, name
+        As of `yolo_v1`.
     include_top : bool
         False ends with the (N, S, S, 512 α) map.
-    name : str
 
     Returns
     -------

@@ -38,7 +38,7 @@ def choose_method(method: str | None) -> str:
     if method not in METHODS:
         raise InputError(f"method must be {' or '.join(METHODS)}; received {method!r}")
     if method == "l-bfgs" and not there:
-        raise MissingPackageError("l-bfgs needs SciPy: pip install scipy, or take method adam")
+        raise MissingPackageError("l-bfgs needs SciPy: pip install 'edgecv[style]', or take method adam")
     return method
 
 

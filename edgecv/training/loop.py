@@ -16,7 +16,8 @@ from edgecv.data.masks import class_pixels
 from edgecv.data.patches import PatchSamples
 from edgecv.layers.graph import functional
 from edgecv.losses import PixelCrossEntropy, class_balance
-from edgecv.models.registry import Preprocessing
+from edgecv.models.registry import Auxiliary, Preprocessing
+from edgecv.training.auxiliary import AuxiliaryCrossEntropy, learner_of, main_accuracy
 from edgecv.training.batches import Batches
 from edgecv.training.callbacks import Bar, EpochSeeds, Keeper, Notify, TensorBoard
 from edgecv.training.checkpoint import Checkpoint
@@ -63,6 +64,7 @@ def train(
     checkpoint: Checkpoint,
     *,
     head: tuple[str, ...] = (),
+    auxiliary: Auxiliary | None = None,
     tensorboard_folder: Path | None = None,
     notify: Notify = lambda figures: None,
 ) -> Trained:
@@ -82,6 +84,8 @@ def train(
     checkpoint : Checkpoint
     head : tuple of str
         Layers that begin anew, trained at `learning_rate`; the others then learn at `fine_tune_rate`.
+    auxiliary : Auxiliary, optional
+        Of its record: heads that learn beside it, and are dropped. Held-out pictures are judged without them.
     tensorboard_folder : Path, optional
     notify : callable
         Is given the figures of each epoch.
@@ -107,12 +111,13 @@ def train(
     if settings.patches is not None and not segmenter:
         raise InputError("--patches is for segmentation; a classifier learns whole pictures")
     learned, held_out = _batches(model, pictures, preprocessing, settings)
-    _compile(model, pictures, settings, len(learned), head)
+    learner = model if segmenter else learner_of(model, auxiliary)
+    _compile(learner, pictures, settings, len(learned), head and _beginning_anew(model, learner, head), auxiliary)
     begin = 0
     if checkpoint.state is not None:
         begin = checkpoint.state.epoch
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(checkpoint.path(checkpoint.state.weights))
+        learner.optimizer.build(learner.trainable_variables)
+        learner.load_weights(checkpoint.path(checkpoint.state.weights))
     learned.begin_at(begin)
     state = checkpoint.state
     if state is None or not (state.finished or begin >= settings.epochs):
@@ -121,7 +126,7 @@ def train(
         if tensorboard_folder is not None:
             callbacks.append(TensorBoard(tensorboard_folder))
         try:
-            model.fit(
+            learner.fit(
                 learned,
                 validation_data=held_out,
                 epochs=settings.epochs,
@@ -136,7 +141,7 @@ def train(
     if state is None:
         raise InputError(f"no epoch was trained: epochs is {settings.epochs}")
     # A model of the same layers without an optimizer, as it was saved.
-    functional(model.inputs, model.outputs[0], model.name).load_weights(checkpoint.path(state.best))
+    functional(learner.inputs, learner.outputs[0], learner.name).load_weights(checkpoint.path(state.best))
     figures = _segmentation(model, held_out) if segmenter else _classification(model, held_out)
     return Trained(state.epoch, state.best_epoch, begin, state.history, figures)
 
@@ -177,7 +182,20 @@ def _patches(learned: Part, held_out: Part, size: tuple[int, int], settings: Set
     )
 
 
-def _compile(model: keras.Model, pictures: Pictures, settings: Settings, steps: int, head: tuple[str, ...]) -> None:
+def _beginning_anew(model: keras.Model, learner: keras.Model, head: tuple[str, ...]) -> tuple[str, ...]:
+    """The new head, and all layers of auxiliary heads."""
+    known = {layer.name for layer in model.layers}
+    return head + tuple(layer.name for layer in learner.layers if layer.name not in known)
+
+
+def _compile(
+    model: keras.Model,
+    pictures: Pictures,
+    settings: Settings,
+    steps: int,
+    head: tuple[str, ...],
+    auxiliary: Auxiliary | None,
+) -> None:
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
     if head:
         slow = settings.learning_rate / 10 if settings.fine_tune_rate is None else settings.fine_tune_rate
@@ -186,6 +204,9 @@ def _compile(model: keras.Model, pictures: Pictures, settings: Settings, steps: 
         optimizer = keras.optimizers.Adam(rate)
     if len(model.output_shape) == 2:
         model.compile(optimizer, keras.losses.CategoricalCrossentropy(), metrics=["accuracy"])
+        return
+    if len(model.output_shape) == 3 and auxiliary is not None:
+        model.compile(optimizer, AuxiliaryCrossEntropy(auxiliary.weight), metrics=[main_accuracy])
         return
     weights = None
     if settings.class_weights == "balanced":

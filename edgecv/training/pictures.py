@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from edgecv.data.cache import CACHE_BYTES
 from edgecv.data.labelled import LabelledPictures, hold_out, labelled_samples
 from edgecv.data.masks import mask_samples
 from edgecv.data.patches import tiles
+from edgecv.data.sequence import LazySamples
 from edgecv.models.registry import Preprocessing
 from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.progress import track
@@ -55,7 +56,7 @@ class Part:
         return replace(self, numbers=self.numbers[chosen], labels=labels)
 
 
-class _Chosen(Sequence[Sample]):
+class _Chosen(LazySamples):
     """Some of a sequence's samples, still read only when they are asked for."""
 
     def __init__(self, samples: Sequence[Sample], numbers: npt.NDArray[np.int64]) -> None:
@@ -64,17 +65,11 @@ class _Chosen(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, number: int) -> Sample: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Sample]: ...
-    def __getitem__(self, number: int | slice) -> Sample | list[Sample]:
-        if isinstance(number, slice):
-            return [self[index] for index in range(*number.indices(len(self)))]
+    def _sample(self, number: int) -> Sample:
         return self._samples[int(self._numbers[number])]
 
 
-class TileSamples(Sequence[Sample]):
+class TileSamples(LazySamples):
     """Samples cut into tiles of one size, which is all that a network of that size can be asked about.
 
     Parameters
@@ -92,13 +87,7 @@ class TileSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, number: int) -> Sample: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Sample]: ...
-    def __getitem__(self, number: int | slice) -> Sample | list[Sample]:
-        if isinstance(number, slice):
-            return [self[index] for index in range(*number.indices(len(self)))]
+    def _sample(self, number: int) -> Sample:
         picture, place = self._places[number]
         return tiles(self._samples[picture], self._size)[place]
 

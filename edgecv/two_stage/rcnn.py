@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from edgecv.models.rcnn import context_of
+from edgecv.two_stage.fit import Batch, Floats, TrainingNetwork, TrainingOptions, fit, normalise
 from edgecv.two_stage.region_proposals import propose_regions
 from edgecv.two_stage.sampling import Sample, region_targets
-from edgecv.two_stage.train import TrainingNetwork, TrainingOptions, learning_rate, normalise
 from edgecv_runtime.decoders import Decoder
 from edgecv_runtime.errors import InputError
 from edgecv_runtime.images import Image, as_rgb, cv2
 from edgecv_runtime.preprocess import Geometry
-from edgecv_runtime.progress import Progress
 from edgecv_runtime.results import Detections
-
-Floats = npt.NDArray[np.float32]
 
 _MEAN = (124, 117, 104)  # what lies outside the picture, near ImageNet's mean
 
@@ -146,26 +141,11 @@ def train_rcnn(
     known = list(proposals) if proposals is not None else [propose_regions(sample.image) for sample in samples]
     outputs = {name: model.get_layer(layer).output for name, layer in (("logits", "roi_class"), ("offsets", "roi_box"))}
     network = TrainingNetwork(model.input, outputs, name=f"{model.name}_training")
-    steps = math.ceil(len(samples) / options.batch)
-    network.compile(
-        keras.optimizers.Adam(learning_rate(options, steps), global_clipnorm=options.clip), jit_compile=False
-    )
-    history = []
-    for epoch in range(1, options.epochs + 1):
-        generator = np.random.default_rng([options.seed, epoch])
-        order = generator.permutation(len(samples))
-        total = 0.0
-        with Progress(steps, f"epoch {epoch}/{options.epochs}", "batches") as bar:
-            for step in range(steps):
-                rows = order[step * options.batch :][: options.batch]
-                crops, truth = _batch(model, [(samples[row], known[row]) for row in rows], options, generator)
-                total += float(network.train_on_batch(crops, truth, return_dict=True)["loss"])
-                network.reset_metrics()
-                bar.advance()
-        history.append(total / steps)
-        if on_epoch is not None:
-            on_epoch(epoch, history[-1])
-    return history
+
+    def batch(rows: npt.NDArray[np.int64], generator: np.random.Generator) -> tuple[Floats, Batch]:
+        return _batch(model, [(samples[row], known[row]) for row in rows], options, generator)
+
+    return fit(network, options, len(samples), batch, on_epoch)
 
 
 def _batch(
@@ -173,7 +153,7 @@ def _batch(
     pairs: Sequence[tuple[Sample, npt.ArrayLike]],
     options: TrainingOptions,
     generator: np.random.Generator,
-) -> tuple[Floats, dict[str, npt.NDArray[Any]]]:
+) -> tuple[Floats, Batch]:
     """Warped regions (B · R, h, w, 3) with labels (B · R, 1) and offsets (B · R, 1, 4)."""
     size = (int(model.input_shape[1]), int(model.input_shape[2]))
     crops, labels, offsets = [], [], []
@@ -187,7 +167,7 @@ def _batch(
         crops.append(warp(sample.image, np.where(empty, [0, 0, width, height], found.regions), size))
         labels.append(found.labels)
         offsets.append(found.offsets)
-    truth: dict[str, npt.NDArray[Any]] = {
+    truth: Batch = {
         "labels": np.concatenate(labels)[:, None],
         "offsets": np.concatenate(offsets)[:, None],
     }

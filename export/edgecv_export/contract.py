@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgecv_export.plan import Plan
 from edgecv_export.tasks import Compared, Reader, task_of
+from edgecv_runtime.decoders import make_decoder
 from edgecv_runtime.images import Image, cv2
 from edgecv_runtime.model import Model
 from edgecv_runtime.parity import Golden, differences
@@ -26,6 +27,9 @@ _MARGIN = (2.0, 1.5)  # of the largest difference, and of the steadier root-mean
 _FLOORS = {"fp32": (1e-4, 1e-5), "fp16": (5e-3, 5e-4), "dynamic": (2e-2, 2e-3)}
 # Integer artefacts compare logits: floors as shares of their standard deviation.
 _INTEGER_FLOORS = {"int8": (0.2, 0.02), "mixed": (0.2, 0.02), "int16x8": (0.05, 0.005)}
+# An integer artefact from elsewhere may end at probabilities, whose deviation among many classes is far below one of
+# its own steps: between two classes so much may go over (less than half a logit; the softmax's slope is 1/4 at most).
+_PROBABILITY_FLOOR = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,20 +71,21 @@ class Proof:
         }
 
 
-def choose_images(images: Sequence[Image], size: tuple[int, int], numbers: int = 0) -> tuple[Image, ...]:
+def choose_images(images: Sequence[Image], size: tuple[int, int] | None, numbers: int = 0) -> tuple[Image, ...]:
     """A few images, evenly spaced, no larger than the input needs: the contract travels to the device.
 
     Parameters
     ----------
     images : sequence of (H, W, 3) uint8 RGB
-    size : (height, width) of the input
+    size : (height, width) of the input, or None
+        None: they are signals or volumes, which have the input's size.
     numbers : int
         That the model answers to one of them.
     """
     fitting = max(1, _MOST_BYTES // max(1, 4 * numbers))
     count = min(IMAGES, fitting, len(images))
     chosen = [images[index] for index in np.linspace(0, len(images) - 1, count).astype(int)]
-    return tuple(_shrunk(image, size) for image in chosen)
+    return tuple(chosen) if size is None else tuple(_shrunk(image, size) for image in chosen)
 
 
 def _shrunk(image: Image, size: tuple[int, int]) -> Image:
@@ -139,17 +144,33 @@ def _compared(
             for image, mine, other in zip(images, ours, theirs, strict=True)
         ]
 
+    answers = [np.concatenate(column) for column in zip(*raw, strict=True)]
+    wanted = [output.copy() for output in expected]  # activated in place, some of it
+    # Of lists of objects, whose order last digits change, the decoder's steadier form is compared.
+    steady = task_of(model.task).of_objects and make_decoder(model.manifest).decides
+    finish = model.comparable if steady else model.activate
     return Compared(
         plan,
         tuple(spec.name for spec in model.manifest.outputs),
-        answers=tuple(model.activate([np.concatenate(column) for column in zip(*raw, strict=True)])),
-        wanted=tuple(model.activate([output.copy() for output in expected])),  # in place, some of it
+        answers=tuple(finish(answers)),
+        wanted=tuple(finish(wanted)),
         read=read,
+        decisions=steady,
     )
 
 
 def floors(plan: Plan, expected: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The least tolerance of the largest and of the root-mean-square difference."""
+    if plan.integer and _are_probabilities(expected):
+        return np.array([1.0, np.sqrt(2 / expected.shape[-1])]) * _PROBABILITY_FLOOR
     if plan.integer:
         return np.array(_INTEGER_FLOORS[plan.precision]) * max(float(expected.std()), 1e-6)
     return np.array(_FLOORS[plan.precision]) * max(1.0, float(np.abs(expected).max()))
+
+
+def _are_probabilities(outputs: npt.NDArray[np.float32]) -> bool:
+    """Whether they are (N, classes) that sum to one, but for what is lost where many are rounded to 1/256."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or outputs.min(initial=0) < 0:
+        return False
+    sums = outputs.sum(axis=1)
+    return bool(((sums > 0.5) & (sums < 1.1)).all())

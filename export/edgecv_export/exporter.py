@@ -13,12 +13,12 @@ from typing import Any
 
 from edgecv.models.registry import Preprocessing
 from edgecv_export import contract
-from edgecv_export.calibration import contract_pictures, load_calibration
 from edgecv_export.figure import figure
 from edgecv_export.metadata import embed
 from edgecv_export.plan import Plan, check_pictures, check_recipe
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.reference import Accuracy, Fidelity
+from edgecv_export.report.size import size_report
 from edgecv_export.search import Attempt, Search
 from edgecv_export.sources import Source, source_of
 from edgecv_export.target_plan import TargetPlan, choose_plan
@@ -92,7 +92,8 @@ def export(
     precision : {"fp32", "fp16", "dynamic", "int8", "int16x8", "mixed"}, optional
         Default: what suits the target, int8 only where calibration pictures are given; without a target, fp32.
     calibration : folder, sequence of images or paths, or (N, H, W, C) uint8 array
-        Real pictures; required for int8, int16x8 and mixed. They also serve as the parity contract's images.
+        Real pictures; required for int8, int16x8 and mixed. They also serve as the parity contract's images. Of a model
+        of signals or volumes: a folder of ``.npy`` and ``.npz`` files, such a file, arrays, or one array of all.
     target : str, optional
         A device of `edgecv targets`. Where it has a compiler that runs here, the compiled file is in the bundle, too.
     labels : sequence of str, optional
@@ -169,8 +170,8 @@ def export(
         )
     items = None if evaluation is None else kind.read_evaluation(source, evaluation, class_names)
     lessons = None if training is None else load_training(training, source, class_names, items or ())
-    pictures = None if calibration is None else load_calibration(calibration)
-    images = contract_pictures(source.size) if pictures is None else pictures.images
+    pictures = None if calibration is None else source.read_calibration(calibration)
+    images = source.generated() if pictures is None else pictures.images
     reference = None if items is None else kind.evaluation(source, items, class_names)
 
     def describe_it(plan: Plan, artefact: Artefact) -> Manifest:
@@ -184,10 +185,12 @@ def export(
     else:
         artefact = source.convert(plan, pixels, recipe)
         made = _Made(plan, recipe, artefact, describe_it(plan, artefact))
+    kept = source.float_layers(made.plan, made.recipe)
+    made = replace(made, manifest=replace(made.manifest, float_layers=kept))
     artefact = embed(made.artefact, made.manifest)
     with Model(artefact, made.manifest) as runnable:
         numbers = sum(math.prod(size or 1 for size in spec.shape) for spec in source.outputs)
-        chosen = contract.choose_images(images, source.size, numbers)
+        chosen = contract.choose_images(images, source.size if source.input_spec.is_image else None, numbers)
         origin = "generated" if pictures is None else "calibration"
         proof = contract.prove(runnable, made.plan, chosen, source.expected(made.plan, chosen), origin)
         fidelity = made.fidelity
@@ -209,6 +212,7 @@ def export(
     report["layers"] = source.layer_report(
         made.plan, artefact, pixels, made.recipe, None if search is None else search.known_sensitivities
     )
+    report["size_parts"] = size_report(artefact, made.plan, report["parameters"], kept, searched=search is not None)
     members = {
         **artefact.members(),
         GOLDEN_MEMBER: proof.golden.to_bytes(),
@@ -260,8 +264,10 @@ def describe(source: Source, plan: Plan, artefact: Artefact, labels: tuple[str, 
         shape=found.shape,
         dtype=found.dtype,
         quantization=found.quantization,
+        layout=wanted.layout,
         color=wanted.color,
         resize=wanted.resize,
+        normalization=wanted.normalization,
     )
     return Manifest(
         name=name,

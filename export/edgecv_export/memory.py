@@ -14,7 +14,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from edgecv_export.tflite_graph import Graph, Operator, Tensor
+from edgecv_runtime._require import require
 
 LITERT_ALIGNMENT = 64
 MICRO_ALIGNMENT = 16
@@ -105,6 +108,33 @@ def litert_buffers(graph: Graph, threads: int = 1) -> tuple[Buffer, ...]:
     return activations(graph, keep_inputs=True, aliases=in_place(graph), scratch=litert_scratch(threads))
 
 
+def litert_arena(content: bytes) -> int:
+    """Bytes that a TFLite file really takes: from the first to the last activation in LiteRT's arena.
+
+    By the addresses of its tensors, since no interface tells the arena's size; without XNNPACK, as in `measure`.
+
+    Parameters
+    ----------
+    content : bytes
+
+    Raises
+    ------
+    MissingPackageError
+        LiteRT is not installed.
+    """
+    library = require("ai_edge_litert.interpreter", install="edgecv-runtime[litert]", purpose="measuring its arena")
+    interpreter = library.Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_op_resolver_type=library.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    computed = {int(index) for operator in interpreter._get_ops_details() for index in operator["outputs"]}
+    computed |= {detail["index"] for detail in interpreter.get_input_details()}
+    views = [view for index in sorted(computed) if isinstance(view := interpreter.tensor(index)(), np.ndarray)]
+    return int(max(view.ctypes.data + view.nbytes for view in views) - min(view.ctypes.data for view in views))
+
+
 # -- lifetimes ---------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +178,7 @@ def activations(
         if tensor.index in first:
             last[tensor.index] = end
     for index, host in (aliases or {}).items():
+        first[host] = min(first[host], first[index])
         last[host] = max(last[host], last[index])
         del first[index]
     found = [
@@ -258,28 +289,29 @@ def _aligned(offset: int, alignment: int) -> int:
 # -- what LiteRT's kernels ask for -------------------------------------------------------------------------------------
 
 
+# Where a convolution's weights say how large its window is, with its channels and without.
+_WINDOWS = {"CONV_2D": slice(1, None), "CONV_3D": slice(None, 4)}
+_SIDES = {"CONV_2D": slice(1, 3), "CONV_3D": slice(None, 3)}
+
+
 def litert_scratch(threads: int = 1) -> Callable[[Operator], list[int]]:
     """The memory that LiteRT's own kernels need while they run, by operator.
 
-    A convolution copies its windows into a matrix unless its kernel is 1×1 and its stride 1 (in float, one thread).
+    A convolution copies its windows into a matrix unless its kernel is 1×1 and its stride 1 (in two dimensions and
+    float, with one thread only).
     """
 
     def sizes(operator: Operator) -> list[int]:
-        if operator.kind != "CONV_2D":
-            return []
         image, weights = operator.input(0), operator.input(1)
-        if image is None or weights is None:
+        if operator.kind not in _WINDOWS or image is None or weights is None:
             return []
-        options = operator.options
-        plain = (
-            weights.shape[1:3] == (1, 1)
-            and options.get("stride_h", 1) == options.get("stride_w", 1) == 1
-            and options.get("dilation_hfactor", 1) == options.get("dilation_wfactor", 1) == 1
-        )
-        if plain or (image.dtype == "float32" and threads != 1):
+        window, sides = weights.shape[_WINDOWS[operator.kind]], weights.shape[_SIDES[operator.kind]]
+        steps = [value for name, value in operator.options.items() if name.startswith(("stride_", "dilation_"))]
+        if {*sides, *steps} <= {1}:
             return []
-        result = operator.outputs[0].shape
-        return [math.prod(result[:3]) * math.prod(weights.shape[1:]) * image.itemsize]
+        if operator.kind == "CONV_2D" and image.dtype == "float32" and threads != 1:
+            return []
+        return [math.prod(operator.outputs[0].shape[:-1]) * math.prod(window) * image.itemsize]
 
     return sizes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_export.sources import Source
-from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.evaluate import ClassificationAccuracy, LabelledImage
 from edgecv_runtime.evaluate_faces import VerificationAccuracy
+from edgecv_runtime.evaluate_objects import readable
 from edgecv_runtime.images import read_image
 from edgecv_runtime.metrics.coco import DetectionAccuracy
 from edgecv_runtime.metrics.miou import SegmentationAccuracy
@@ -94,8 +93,8 @@ class Reference:
         RuntimeWarning
             For each picture that cannot be read; it is skipped and counted.
         """
-        readable, answers = ask(source, items)
-        return cls(tuple(readable), answers, len(items) - len(readable), labels)
+        found, answers = ask(source, items)
+        return cls(tuple(found), answers, len(items) - len(found), labels)
 
     @property
     def trials(self) -> int:
@@ -166,25 +165,18 @@ def ask(source: Source, items: Sequence[LabelledImage]) -> tuple[list[LabelledIm
     RuntimeWarning
         For each that cannot.
     """
-    readable: list[LabelledImage] = []
+    found: list[LabelledImage] = []
     pending: list[npt.NDArray[np.uint8]] = []
     answers = []
-    for item in track(items, len(items), "evaluating the float source", "images"):
-        try:
-            image = read_image(item.path)
-        except (InputError, MissingFileError) as error:
-            warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=3)
-            continue
-        readable.append(item)
+    for item, image in readable([(item.path, item) for item in items], "evaluating the float source"):
+        found.append(item)
         pending.append(source.pixels([image])[0])
         if len(pending) == _CHUNK:
             answers.append(_rows(source.predict_pixels(np.stack(pending))))
             pending = []
-    if not readable:
-        raise InputError(f"none of the {len(items)} labelled images could be read")
     if pending:
         answers.append(_rows(source.predict_pixels(np.stack(pending))))
-    return readable, np.concatenate(answers)
+    return found, np.concatenate(answers)
 
 
 def ask_artefact(model: Model, items: Sequence[LabelledImage], text: str) -> npt.NDArray[np.float32]:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from edgecv_runtime.results import Embedding as Embedding
     from edgecv_runtime.results import Pose as Pose
     from edgecv_runtime.results import Segmentation as Segmentation
+    from edgecv_runtime.results_picture import Picture as Picture
     from edgecv_runtime.streams import Frame as Frame
     from edgecv_runtime.streams import Stream as Stream
     from edgecv_runtime.streams import open_stream as open_stream
@@ -64,6 +65,7 @@ _HOME = {
     "Segmentation": "results",
     "Pose": "results",
     "Embedding": "results",
+    "Picture": "results_picture",
     "nms": "suppression",
     "suppress": "suppression",
     "tta": "augmented",

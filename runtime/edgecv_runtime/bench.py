@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecv_runtime.errors import BackendError, InputError
-from edgecv_runtime.images import Image
 from edgecv_runtime.model import Model
 from edgecv_runtime.progress import Progress
 
@@ -30,7 +30,8 @@ import numpy as np
 options = json.loads(sys.argv[2])
 model = ert.load(sys.argv[1], **options)
 loaded = time.perf_counter()
-model(np.zeros((*model.manifest.inputs[0].size, 3), np.uint8))
+spec = model.manifest.inputs[0]
+model(np.zeros((*spec.size, 3), np.uint8) if spec.is_image else np.zeros(spec.shape[1:], np.float32))
 done = time.perf_counter()
 # ru_maxrss is inherited from the parent across fork and exec on Linux; VmHWM is this process's own.
 try:
@@ -71,12 +72,15 @@ class Latency:
     n: int
 
 
-def noise_image(model: Model, seed: int = 0) -> Image:
-    """(H, W, 3) uint8 noise of the input's own size: the time of the model, without a resize."""
-    return np.random.default_rng(seed).integers(0, 256, (*model.manifest.inputs[0].size, 3), np.uint8)
+def noise_image(model: Model, seed: int = 0) -> npt.NDArray[Any]:
+    """Noise of the input's own size, (H, W, 3) uint8 or a float32 array: the time of the model, without a resize."""
+    spec, generator = model.manifest.inputs[0], np.random.default_rng(seed)
+    if not spec.is_image:
+        return generator.standard_normal([size or 1 for size in spec.shape[1:]], np.float32)
+    return generator.integers(0, 256, (*spec.size, 3), np.uint8)
 
 
-def measure_latency(models: Sequence[Model], images: Sequence[Image], runs: int) -> list[Latency]:
+def measure_latency(models: Sequence[Model], images: Sequence[npt.NDArray[Any]], runs: int) -> list[Latency]:
     """Time several models in turn, A B A B …, so that a drifting clock hits all of them alike.
 
     Parameters

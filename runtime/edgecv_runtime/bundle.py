@@ -54,6 +54,8 @@ class Bundle:
     ----------
     path : str or Path
         A ``.edgecv`` file.
+    content : bytes, optional
+        Its bytes, where they lie in another bundle (see `edgecv_runtime.sizes`); `path` then says where.
 
     Raises
     ------
@@ -71,12 +73,12 @@ class Bundle:
     'int8'
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, content: bytes | None = None) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if content is None and not self.path.is_file():
             raise MissingFileError(f"no bundle at {self.path}" + (" (it is a folder)" if self.path.is_dir() else ""))
         try:
-            self._members = _read_members(self.path)
+            self._members = _read_members(self.path, content)
         except zipfile.BadZipFile as error:
             raise BundleError(
                 f"{self.path} is not a complete bundle: truncated, damaged or not a bundle at all ({error}); "
@@ -155,12 +157,12 @@ class Bundle:
             )
 
 
-def _read_members(path: Path) -> dict[str, bytes]:
+def _read_members(path: Path, content: bytes | None) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     try:
         # One opened file: what is looked at is what is read, even where another takes its name meanwhile.
-        with path.open("rb") as file:
-            there = os.fstat(file.fileno()).st_size
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
+            there = file.seek(0, os.SEEK_END)
             _check_end(path, file, there)
             with zipfile.ZipFile(file) as archive:
                 entries = archive.infolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,9 @@ def compare(
     device: str | None = None,
     threads: int | None = None,
     kernels: str = "auto",
+    delegate: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    fallback: str | None = None,
     runs: int = 50,
 ) -> Comparison:
     """Run two classification bundles on the same pictures, and time them in turn.
@@ -213,8 +216,8 @@ def compare(
     data : str or Path
         A folder of pictures. Labelled as for evaluation (``DIR/<class>/*.jpg``, or ``DIR/labels.csv``), accuracies
         are compared too; else only the answers.
-    backend, device, threads, kernels
-        As in `load`; `backend` counts for `b` where it runs that format.
+    backend, device, threads, kernels, delegate, options, fallback
+        As in `load`, for both; `backend` counts for `b` where it runs that format.
     runs : int
         Counted calls of each for the latency.
 
@@ -222,7 +225,7 @@ def compare(
     ------
     UnsupportedError
         They do not answer the same question: another task, or another number of classes.
-    InputError, MissingFileError, BundleError, MissingPackageError, BackendError
+    InputError, MissingFileError, BundleError, MissingPackageError, BackendError, AcceleratorError
         As in `load` and in the reading of pictures.
 
     Examples
@@ -233,6 +236,7 @@ def compare(
     (0.97, -0.005)
     """
     how: dict[str, Any] = {"backend": backend, "device": device, "threads": threads, "kernels": kernels}
+    how |= {"delegate": delegate, "options": options, "fallback": fallback}
     if runs < 1:
         raise InputError(f"runs must be at least 1; received {runs}")
     with load(a, **how) as first, load_second(b, **how) as second:

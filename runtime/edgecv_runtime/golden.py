@@ -36,7 +36,7 @@ class Golden:
     Attributes
     ----------
     images : tuple of (H, W, 3) uint8 RGB
-        Before any preprocessing.
+        Before any preprocessing. Of a model that takes no pictures: float32 arrays of its input's shape.
     outputs : tuple of (N, ...) float32
         One array for each output of the manifest, one row for each image; where the artefact ends before the source's
         last activation, the source's values there.
@@ -80,7 +80,7 @@ class Golden:
             _check_claims(content)
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 names = set(arrays.files)
-                images = tuple(as_rgb(arrays[f"image_{i}"]) for i in range(len(names)) if f"image_{i}" in names)
+                images = tuple(_shown(arrays[f"image_{i}"]) for i in range(len(names)) if f"image_{i}" in names)
                 outputs = tuple(
                     arrays[f"output_{i}"].astype(np.float32) for i in range(len(names)) if f"output_{i}" in names
                 )
@@ -89,6 +89,11 @@ class Golden:
         except _UNREADABLE as error:
             reason = " ".join(str(error).split())[:200]
             raise BundleError(f"{origin}: {GOLDEN_MEMBER} is damaged ({reason or type(error).__name__})") from None
+
+
+def _shown(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What a model was shown: a picture, or an array of float32."""
+    return array if array.dtype == np.float32 else as_rgb(array)
 
 
 def _check_claims(content: bytes) -> None:

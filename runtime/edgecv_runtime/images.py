@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,25 @@ from edgecv_runtime.errors import InputError, MissingFileError
 Image = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
+
+
+class LazyImage(ABC):
+    """A picture that waits in its decoder's own form until somebody looks at its pixels.
+
+    Attributes
+    ----------
+    size : (height, width)
+    """
+
+    size: tuple[int, int]
+
+    @abstractmethod
+    def __call__(self) -> Image:
+        """(H, W, 3) uint8 RGB; the same array each time."""
+
+    @abstractmethod
+    def region(self, top: int, left: int, height: int, width: int) -> Image:
+        """(height, width, 3) uint8 RGB: the very pixels that the whole picture has there."""
 
 
 def cv2(purpose: str) -> Any:

@@ -14,19 +14,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from edgecv_runtime.errors import BundleError, InputError, NewerFormatError
+from edgecv_runtime.errors import BundleError, InputError, NewerFormatError, UnsupportedError
 
 FORMAT_VERSION = 1
 
 Format = Literal["tflite", "onnx", "openvino"]
 Precision = Literal["fp32", "fp16", "dynamic", "int8", "int16x8", "mixed"]
 ColorOrder = Literal["RGB", "BGR", "GRAY"]
-Layout = Literal["NHWC", "NCHW"]
+Layout = Literal["NHWC", "NCHW", "NWC", "NDHWC"]
 ResizeMode = Literal["stretch", "letterbox", "crop"]
 Interpolation = Literal["nearest", "linear", "cubic", "area"]
 
 FORMATS: tuple[str, ...] = get_args(Format)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+IMAGE_LAYOUTS = ("NHWC", "NCHW")
+# Inputs that are no pictures, and what one of them is called.
+ARRAY_LAYOUTS = {"NWC": "signal", "NDHWC": "volume"}
 INTEGER_PRECISIONS = ("int8", "int16x8", "mixed")  # those whose activations are integers
 
 # What a tensor may hold: numpy's names, without the aliases that differ from one platform to the next.
@@ -141,15 +144,18 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class InputSpec(TensorSpec):
-    """An image input: a tensor, and the road from a picture to it.
+    """An input: a tensor, and the road from a picture (or a signal, or a volume) to it.
 
     Attributes
     ----------
-    layout : {"NHWC", "NCHW"}
+    layout : {"NHWC", "NCHW", "NWC", "NDHWC"}
+        The latter two take arrays instead of pictures: (batch, length, channels) signals, and (batch, depth, height,
+        width, channels) volumes or clips, whose depth is time.
     color : {"RGB", "BGR", "GRAY"}
+        Of pictures alone, as `resize`.
     resize : Resize
     normalization : Normalization or None
-        ``None`` means "in graph": the artefact takes pixels 0..255 as they are.
+        ``None`` means "in graph": the artefact takes pixels 0..255 (or an array's values) as they are.
     """
 
     layout: Layout = "NHWC"
@@ -158,7 +164,22 @@ class InputSpec(TensorSpec):
     normalization: Normalization | None = None
 
     def __post_init__(self) -> None:
-        _require(self.layout in ("NHWC", "NCHW"), f"layout must be NHWC or NCHW; received {self.layout!r}")
+        _require(
+            self.layout in get_args(Layout),
+            f"layout must be one of {', '.join(get_args(Layout))}; received {self.layout!r}",
+        )
+        if self.is_image:
+            self._check_image()
+        else:
+            self._check_array()
+        if self.normalization is not None:
+            _require(
+                len(self.normalization.mean) == self.channels,
+                f"normalization must have {self.channels} value(s), one per channel; "
+                f"received {len(self.normalization.mean)}",
+            )
+
+    def _check_image(self) -> None:
         _require(self.color in ("RGB", "BGR", "GRAY"), f"color must be RGB, BGR or GRAY; received {self.color!r}")
         _require(len(self.shape) == 4, f"an image input must have 4 dimensions; received shape {self.shape}")
         height, width = self.size
@@ -171,21 +192,41 @@ class InputSpec(TensorSpec):
             self.channels == wanted,
             f"a {self.color} input must have {wanted} channel(s) in layout {self.layout}; received shape {self.shape}",
         )
-        if self.normalization is not None:
-            _require(
-                len(self.normalization.mean) == wanted,
-                f"normalization must have {wanted} value(s), one per channel; received {len(self.normalization.mean)}",
-            )
+
+    def _check_array(self) -> None:
+        _require(
+            len(self.shape) == len(self.layout) and None not in self.shape[1:],
+            f"an input of layout {self.layout} must have {len(self.layout)} dimensions, fixed but for the batch; "
+            f"received shape {self.shape}",
+        )
+        _require(
+            (self.color, self.resize) == ("RGB", Resize()),
+            f"color and resize are of pictures; an input of layout {self.layout} takes neither",
+        )
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is fed with pictures, and not with signals or volumes."""
+        return self.layout in IMAGE_LAYOUTS
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
+        """Height and width in pixels.
+
+        Raises
+        ------
+        UnsupportedError
+            It is no picture.
+        """
+        if not self.is_image:
+            kind, shape = ARRAY_LAYOUTS[self.layout], self.shape[1:]
+            raise UnsupportedError(f"this model takes no pictures: its input is a {kind}, an array of shape {shape}")
         height, width = self.shape[1:3] if self.layout == "NHWC" else self.shape[2:4]
         return height, width  # type: ignore[return-value]  # fixed: checked when made
 
     @property
     def channels(self) -> int | None:
-        return self.shape[3] if self.layout == "NHWC" else self.shape[1]
+        return self.shape[1] if self.layout == "NCHW" else self.shape[-1]
 
     @property
     def batch(self) -> int | None:
@@ -231,6 +272,9 @@ class Manifest:
     release : int in [1, 2**53], or None
         Grows with each bundle that is handed out for one purpose: `edgecv update` takes no lower one. A runtime that
         does not know the field reads the bundle all the same. Not in the copy inside the artefact.
+    float_layers : tuple of str
+        Of an integer artefact: the layers (of a wrapped ONNX graph: the nodes with weights) that compute in float all
+        the same, since 8 bits would ruin them. A field that older runtimes do not know either.
     """
 
     name: str
@@ -247,6 +291,7 @@ class Manifest:
     members: Mapping[str, str] = field(default_factory=dict)
     compiled_for: str | None = None
     release: int | None = None
+    float_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.release is not None:
@@ -260,6 +305,26 @@ class Manifest:
             len(self.inputs) > 0 and len(self.outputs) > 0,
             "a manifest must name at least one input and one output",
         )
+
+    def described_precision(self, named: int = 3) -> str:
+        """The precision, and what of an integer artefact is in float.
+
+        Parameters
+        ----------
+        named : int
+            Layers that are called by their names.
+
+        Returns
+        -------
+        str
+            ``"int8"``, or ``"int8, 2 layers in float: proposals, region_boxes"``.
+        """
+        count = len(self.float_layers)
+        if not count:
+            return self.precision
+        names = ", ".join(self.float_layers[:named])
+        rest = ", …" if count > named else ""
+        return f"{self.precision}, {count} layer{'s' if count > 1 else ''} in float: {names}{rest}"
 
     @property
     def proven_on(self) -> str | None:
@@ -278,6 +343,7 @@ class Manifest:
             "architecture": dict(self.architecture),
             "format": self.format,
             "precision": self.precision,
+            **({"float_layers": list(self.float_layers)} if self.float_layers else {}),
             "target": self.target,
             **({} if self.compiled_for is None else {"compiled_for": self.compiled_for}),
             "inputs": [_input_to_dict(spec) for spec in self.inputs],
@@ -377,6 +443,7 @@ class Manifest:
             made_with=_string_mapping(_typed(data, "made_with", dict), "made_with"),
             members=_string_mapping(_typed(data, "members", dict), "members"),
             release=_typed(data, "release", int, optional=True),
+            float_layers=_strings(_typed(data, "float_layers", list, optional=True) or [], "float_layers"),
         )
 
 
@@ -456,11 +523,14 @@ def _tensor_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _input_from_dict(data: Mapping[str, Any]) -> InputSpec:
     normalization = data["normalization"]
+    layout = _typed(data, "layout", str)
+    of_pictures: dict[str, Any] = {}
+    if layout not in ARRAY_LAYOUTS:
+        of_pictures = {"color": _typed(data, "color", str), "resize": Resize(**_typed(data, "resize", dict))}
     return InputSpec(
         **_tensor_fields(data),
-        layout=_typed(data, "layout", str),
-        color=_typed(data, "color", str),
-        resize=Resize(**_typed(data, "resize", dict)),
+        layout=layout,
+        **of_pictures,
         normalization=None
         if normalization == "in-graph"
         else Normalization(
@@ -484,8 +554,7 @@ def _input_to_dict(spec: InputSpec) -> dict[str, Any]:
     return {
         **_tensor_to_dict(spec),
         "layout": spec.layout,
-        "color": spec.color,
-        "resize": asdict(spec.resize),
+        **({"color": spec.color, "resize": asdict(spec.resize)} if spec.is_image else {}),
         "normalization": "in-graph"
         if normalization is None
         else {"mean": list(normalization.mean), "std": list(normalization.std)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -14,17 +15,19 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from edgecv_runtime.arrays import preprocessor_of
 from edgecv_runtime.artefact import MODEL_SUFFIXES, Artefact
 from edgecv_runtime.backends import Backend, open_backend
 from edgecv_runtime.bundle import SUFFIX, Bundle
 from edgecv_runtime.compiled import special_artefact
 from edgecv_runtime.decoders import Decoder, make_decoder
 from edgecv_runtime.errors import AcceleratorError, BundleError, InputError, UnsupportedError
-from edgecv_runtime.images import read_image
+from edgecv_runtime.images import LazyImage
 from edgecv_runtime.kernels import settled
 from edgecv_runtime.manifest import DecoderSpec, Manifest, TensorSpec
-from edgecv_runtime.preprocess import Geometry, Preprocessor, dequantize
+from edgecv_runtime.preprocess import Geometry, dequantize
 from edgecv_runtime.signing import check_signature, refuse_bare_model
+from edgecv_runtime.sizes import at_size
 
 if TYPE_CHECKING:
     from edgecv_runtime.decoders.segmentation import SegmentationDecoder
@@ -42,6 +45,7 @@ def load(
     options: Mapping[str, Any] | None = None,
     fallback: str | None = None,
     public_key: str | Path | None = None,
+    size: int | tuple[int, int] | None = None,
 ) -> Model:
     """Load a bundle, or a bare artefact that carries edgecv metadata.
 
@@ -63,15 +67,18 @@ def load(
         fast ones saturate, and the fast ones elsewhere.
     delegate : str, Path or None
         For LiteRT: the shared library that takes the model to an accelerator, such as ``"libedgetpu.so.1"``. None: a
-        known one, for device ``"GPU"`` or ``"NPU"``. Where the bundle holds an artefact that was compiled for the
-        accelerator, that one is run.
+        known one, for device ``"GPU"`` or ``"NPU"``, else LiteRT's own accelerator. Where the bundle holds an artefact
+        that was compiled for the accelerator, that one is run.
     options : mapping or None
-        Settings of the delegate, of ONNX Runtime's execution provider or of OpenVINO's device.
+        Settings of the delegate, of LiteRT's own accelerator or CPU, of ONNX Runtime's execution provider or of
+        OpenVINO's device.
     fallback : {None, "cpu"}
         Where the accelerator is not there or takes nothing of the model: None raises, ``"cpu"`` warns and runs there.
     public_key : str, Path or None
         A file of public keys, one of which must have signed the bundle. None: that of the environment variable
         ``EDGECV_PUBLIC_KEY``, else ``/etc/edgecv/public.key``; where there is neither, signatures are not asked for.
+    size : int, (height, width) or None
+        Of a bundle that holds several input sizes: which one. None: the largest.
 
     Raises
     ------
@@ -92,9 +99,12 @@ def load(
     if path.suffix.lower() not in MODEL_SUFFIXES:
         bundle = Bundle(path)
         check_signature(bundle, public_key)
+        bundle = bundle if size is None else at_size(bundle, size)
         how["kernels"] = kernels if delegate else settled(bundle.artefact(), backend, device, kernels)
         return load_bundle(bundle, **how)
     refuse_bare_model(path, public_key)
+    if size is not None:
+        raise InputError(f"a bare model has the one size that it has; received size {size} for {path.name}")
     artefact = Artefact.from_file(path)
     manifest = _embedded(artefact, path)
     kernels = kernels if delegate else settled(artefact, backend, device, kernels)
@@ -176,13 +186,13 @@ class Model:
         fallback: str | None = None,
     ) -> None:
         if len(manifest.inputs) != 1:
-            raise UnsupportedError(f"a model must have one image input; this one has {len(manifest.inputs)}")
+            raise UnsupportedError(f"a model must have one input; this one has {len(manifest.inputs)}")
         self.manifest = manifest
         self._artefact = artefact
         self._options: dict[str, Any] = {"backend": backend, "device": device, "threads": threads, "kernels": kernels}
         self._options |= {"delegate": delegate, "options": options, "fallback": fallback}
         self._decoder: Decoder = make_decoder(manifest)
-        self._preprocess = Preprocessor(manifest.inputs[0])
+        self._preprocess = preprocessor_of(manifest.inputs[0])
         self._batch = manifest.inputs[0].batch
         self.backend: Backend = open_backend(artefact, manifest=manifest, **self._options)
         try:
@@ -208,7 +218,8 @@ class Model:
         Parameters
         ----------
         image : (H, W, 3) uint8 RGB array, a path, or a list of either
-            Grey, RGBA and 16-bit arrays are converted (see `as_rgb`).
+            Grey, RGBA and 16-bit arrays are converted (see `as_rgb`). A model of signals or volumes takes arrays of
+            its input's shape, or ``.npy`` and ``.npz`` files (see `edgecv_runtime.arrays.as_example`).
 
         Returns
         -------
@@ -228,8 +239,11 @@ class Model:
         tensor, geometry = self._prepare(image)
         return self._decoder.decode_seen([output[0] for output in self._infer(tensor)], geometry, tensor[0])
 
-    def timed(self, image: npt.NDArray[Any] | str | Path) -> tuple[Any, dict[str, float]]:
-        """As calling it with one image; and the seconds that ``preprocess``, ``infer`` and ``decode`` took."""
+    def timed(self, image: npt.NDArray[Any] | LazyImage | str | Path) -> tuple[Any, dict[str, float]]:
+        """As calling it with one image; and the seconds that ``preprocess``, ``infer`` and ``decode`` took.
+
+        A picture of a video that is not converted yet (a frame's `pixels`) is converted as far as it is looked at.
+        """
         if self._batch not in (1, None):
             raise InputError(f"this model takes a list of {self._batch} images at a time; received one image")
         begun = perf_counter()
@@ -242,9 +256,18 @@ class Model:
         decoded = perf_counter()
         return result, {"preprocess": prepared - begun, "infer": inferred - prepared, "decode": decoded - inferred}
 
-    def replica(self) -> Model:
-        """Another instance of it, loaded and configured in the same way, for another thread; to be closed."""
-        return Model(self._artefact, self.manifest, **self._options)
+    def replicas(self, count: int) -> list[Model]:
+        """Further `count` of it, configured in the same way, each for another thread; to be closed.
+
+        Where the back end has infer requests they share what is loaded; else each loads the model once more.
+        """
+        requests = self.backend.requests(count) if count else []
+        if requests is None:
+            return [Model(self._artefact, self.manifest, **self._options) for _ in range(count)]
+        replicas = [copy(self) for _ in requests]
+        for replica, request in zip(replicas, requests, strict=True):
+            replica.backend, replica._decoder = request, make_decoder(self.manifest)
+        return replicas
 
     def outputs(self, image: npt.NDArray[Any] | str | Path) -> list[npt.NDArray[np.float32]]:
         """The float outputs for one image, as the source model gives them: (1, ...) each, before decoding."""
@@ -345,7 +368,7 @@ class Model:
         )
 
     def _prepare(self, image: Any) -> tuple[npt.NDArray[Any], Geometry]:
-        return self._preprocess(read_image(image) if isinstance(image, (str, Path)) else image)
+        return self._preprocess(self._preprocess.read(image) if isinstance(image, (str, Path)) else image)
 
     def _infer(self, tensor: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
         return self._decoder.activate(self._raw(tensor))

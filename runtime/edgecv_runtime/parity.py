@@ -30,6 +30,7 @@ from edgecv_runtime.kernels import remember
 from edgecv_runtime.manifest import INTEGER_PRECISIONS
 from edgecv_runtime.model import Model, load_bundle
 from edgecv_runtime.signing import check_signature, configured_key
+from edgecv_runtime.sizes import FOLDER, Size, sizes_of
 
 # Timed calls of each set of kernels, in turn: enough for a median, and on a slow device not much more than seconds.
 _LATENCY_RUNS = 15
@@ -150,18 +151,37 @@ def verify(
         return Verification(str(path), tuple(checks), cpu.describe())
     if configured_key(public_key) is not None and ask("signature", lambda: _signed(bundle, public_key)) is None:
         return Verification(str(path), tuple(checks), cpu.describe())
-    ask("manifest", lambda: _compare_manifests(bundle))
-    trial = _Trial(bundle, {"backend": backend, "device": device, "threads": threads, **accelerator}, kernels)
-    model = ask("load", trial.load)
-    if model is not None:
-        with model:
-            ask("parity", lambda: (True, trial.prove(model)))
+    how = {"backend": backend, "device": device, "threads": threads, **accelerator}
+
+    def prove(part: Bundle, prefix: str = "") -> _Trial:
+        ask(f"{prefix}manifest", lambda: _compare_manifests(part))
+        trial = _Trial(part, dict(how), kernels)
+        model = ask(f"{prefix}load", trial.load)
+        if model is not None:
+            with model:
+                ask(f"{prefix}parity", lambda: (True, trial.prove(model)))
+        return trial
+
+    trial = prove(bundle)
+    found = (ask("sizes", lambda: _sizes(bundle)) if _several(bundle) else None) or {}
+    for (height, width), part in found.items():
+        if part is not bundle:
+            prove(part, f"{height}x{width} ")
     return Verification(str(path), tuple(checks), cpu.describe(), trial.kernels, trial.latency_ratio, trial.provenance)
 
 
 def _open(path: str | Path) -> tuple[Bundle, str]:
     bundle = Bundle(path)
     return bundle, f"{len(bundle.manifest.members)} members, every sha256 as in the manifest"
+
+
+def _several(bundle: Bundle) -> bool:
+    return any(name.startswith(FOLDER) for name in bundle.manifest.members)
+
+
+def _sizes(bundle: Bundle) -> tuple[dict[Size, Bundle], str]:
+    found = sizes_of(bundle)
+    return found, ", ".join(f"{height}x{width}" for height, width in found)
 
 
 def _signed(bundle: Bundle, public_key: str | Path | None) -> tuple[str | None, str]:

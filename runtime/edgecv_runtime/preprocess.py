@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.errors import InputError
-from edgecv_runtime.images import Image, as_rgb, cv2
+from edgecv_runtime.images import Image, LazyImage, as_rgb, cv2, read_image
 from edgecv_runtime.manifest import InputSpec, Resize
 
 # The manifest's words for OpenCV's.
@@ -54,8 +54,8 @@ def preprocess(image: Any, spec: InputSpec) -> tuple[npt.NDArray[Any], Geometry]
 
     Parameters
     ----------
-    image : array
-        What `as_rgb` takes: uint8 or uint16, grey, RGB or RGBA.
+    image : array or LazyImage
+        What `as_rgb` takes: uint8 or uint16, grey, RGB or RGBA. Or a picture of a video that is not converted yet.
     spec : InputSpec
         The manifest's description of the input.
 
@@ -79,6 +79,8 @@ class Preprocessor:
     microseconds.
     """
 
+    read = staticmethod(read_image)
+
     def __init__(self, spec: InputSpec) -> None:
         self._spec = spec
         self._size, self._rule, self._color = spec.size, spec.resize, spec.color
@@ -90,7 +92,8 @@ class Preprocessor:
         self._signed = spec.normalization is None and spec.dtype == "int8"
 
     def __call__(self, image: Any) -> tuple[npt.NDArray[Any], Geometry]:
-        resized, geometry = resize(as_rgb(image), self._size, self._rule)
+        picture = image if isinstance(image, LazyImage) else as_rgb(image)
+        resized, geometry = resize(picture, self._size, self._rule)
         tensor: npt.NDArray[Any] = resized if self._color == "RGB" else _recolor(resized, self._color)
         if self._signed:
             tensor = (tensor ^ _SIGN_BIT).view(np.int8)
@@ -114,20 +117,25 @@ class Preprocessor:
         return tensor
 
 
-def resize(image: Image, size: tuple[int, int], rule: Resize) -> tuple[Image, Geometry]:
+def resize(image: Image | LazyImage, size: tuple[int, int], rule: Resize) -> tuple[Image, Geometry]:
     """Resize (H, W, C) uint8 to (height, width) by the manifest's rule.
 
     ``crop`` takes its region out of the source first and resizes only that: the same picture as resizing first
-    and cropping then, up to rounding to whole source pixels, for a fraction of the work.
+    and cropping then, up to rounding to whole source pixels, for a fraction of the work. Of a picture that is not
+    decoded yet no more than that is.
     """
-    height, width = image.shape[:2]
+    height, width = image.size if isinstance(image, LazyImage) else image.shape[:2]
     if rule.mode == "crop":
         top, left, crop_height, crop_width = crop_region((height, width), size, rule.crop_fraction)
-        region = image[top : top + crop_height, left : left + crop_width]
+        if isinstance(image, LazyImage):
+            region = image.region(top, left, crop_height, crop_width)
+        else:
+            region = image[top : top + crop_height, left : left + crop_width]
         return _scale(region, size, rule), _geometry((height, width), (crop_height, crop_width), size, (left, top))
+    whole = image() if isinstance(image, LazyImage) else image
     if rule.mode == "letterbox":
-        return _letterbox(image, size, rule)
-    return _scale(image, size, rule), _geometry((height, width), (height, width), size, (0, 0))
+        return _letterbox(whole, size, rule)
+    return _scale(whole, size, rule), _geometry((height, width), (height, width), size, (0, 0))
 
 
 def _geometry(

@@ -22,7 +22,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def benchmark_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for known in ("_common", "_bare", "export_matrix"):
+    for known in ("_common", "export_matrix"):
         monkeypatch.delitem(sys.modules, known, raising=False)
     return importlib.import_module("export_matrix")
 
@@ -74,16 +74,27 @@ def test_rows_json_markdown_and_keep(benchmark_module: Any, tmp_path: Path, caps
     assert (row["status"], row["agreement"], row["input_shape"]) == ("proven", 1.0, [32, 32, 1])
     assert row["max_abs"] <= 1e-5
     assert row["bytes"] > 4 * 61_706
-    # Another network joins the rows that are there, and what has no image input is refused with a reason.
+    # Another network, of signals, joins the rows that are there.
     assert benchmark_module.main(["--models", "lenet5", "signal_fcn", *words]) == 0
     rows = json.loads(table.read_text(encoding="utf-8"))["rows"]
     assert [row["model"] for row in rows] == ["lenet5", "signal_fcn"]
-    assert rows[1]["status"] == "refused"
-    assert "signal-classification" in rows[1]["reason"]
-    assert "the bare network converts and differs by" in rows[1]["reason"]
-    text = page.read_text(encoding="utf-8")
-    assert "| signal_fcn | 64×1 | refused |" in text
-    assert "1 of 2 combinations proven" in capsys.readouterr().out
+    assert (rows[1]["status"], rows[1]["agreement"], rows[1]["input_shape"]) == ("proven", 1.0, [64, 1])
+    assert "| signal_fcn | 64×1 | " in page.read_text(encoding="utf-8")
+    assert "2 of 2 combinations proven" in capsys.readouterr().out
+
+
+def test_what_is_refused_is_a_row_with_the_reason(benchmark_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgecv_runtime.errors import UnsupportedError
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise UnsupportedError("no such operation")
+
+    monkeypatch.setattr(benchmark_module.edgecv, "export", refuse)
+    (row,) = benchmark_module.rows_of("lenet5", [("onnx", "fp32")])
+    assert (row.status, row.reason, row.max_abs) == ("refused", "no such operation", None)
+    text = benchmark_module.markdown([row], {"edgecv": "0"})
+    assert "| lenet5 | 32×32×1 | refused |" in text
+    assert "- lenet5, onnx fp32: refused, no such operation" in text
 
 
 def test_a_settled_classifier_s_logits_have_a_spread(benchmark_module: Any) -> None:
@@ -98,24 +109,14 @@ def test_a_settled_classifier_s_logits_have_a_spread(benchmark_module: Any) -> N
     assert logits.std() == pytest.approx(2.0, rel=1e-3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "format"),
-    [
-        ("signal_fcn", "tflite"),
-        ("signal_fcn", "onnx"),
-        ("signal_fcn", "openvino"),
-        ("voxnet", "onnx"),
-        ("voxnet", "openvino"),
-    ],
-)
-def test_signals_and_volumes_convert(benchmark_module: Any, name: str, format: str) -> None:
-    import edgecv
-
-    bare = importlib.import_module("_bare")
-    model = edgecv.create_model(name)
-    values = np.random.default_rng(0).normal(0, 1, (1, *model.input_shape[1:])).astype(np.float32)
-    assert bare.difference(model, format, values) <= 1e-5
+def test_a_carried_convolution_by_hand(benchmark_module: Any) -> None:
+    image = keras.Input((3, 3, 2))
+    layer = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer="ones", use_bias=False)
+    model = keras.Model(image, layer(image))
+    benchmark_module.carry(model)
+    values = np.arange(18, dtype=np.float32).reshape(1, 3, 3, 2)
+    # The middle place sees all 18 values: half their sum is 76.5; the first two channels have its own, 8 and 9, too.
+    np.testing.assert_allclose(np.asarray(model(values))[0, 1, 1], [84.5, 85.5, 76.5])
 
 
 @pytest.mark.slow
@@ -132,6 +133,8 @@ def test_signals_and_volumes_convert(benchmark_module: Any, name: str, format: s
         "unet",
         "unet_same",
         "segnet",
+        "signal_fcn",
+        "voxnet",
     ],
 )
 def test_networks_with_layers_of_their_own_are_proven_everywhere(benchmark_module: Any, name: str) -> None:

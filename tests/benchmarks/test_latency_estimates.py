@@ -20,7 +20,7 @@ def test_help() -> None:
         check=False,
     )
     assert ran.returncode == 0
-    assert "--vela" in ran.stdout
+    assert "--markdown" in ran.stdout
 
 
 def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,13 +30,22 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("latency_estimates")
     row = {
         "target": "pi-4", "model": "mobilenet_v2", "precision": "fp32", "where": "cpu", "published_ms": 46,
-        "estimated_ms": 49.7, "error": 49.7 / 46 - 1, "lower_bound": False,
+        "estimated_ms": 49.7, "error": 49.7 / 46 - 1, "lower_bound": False, "source": "XNNPACK, README; https://x",
     }  # fmt: skip
-    assert module._row(row) == ("pi-4", "mobilenet_v2", "fp32", "cpu", "46", "49.7", "+8 %")
-    assert module._row({**row, "estimated_ms": None, "error": None})[5:] == ("–", "")
+    cells = ("pi-4", "mobilenet_v2", "fp32", "cpu", "46", "49.7", "+8 %", "XNNPACK, README")
+    assert module._row(row) == cells
+    assert module._row({**row, "estimated_ms": None, "error": None})[5:7] == ("–", "")
     assert module._row({**row, "lower_bound": True})[6] == "+8 % (bound)"
-    compiled = {
-        "model": "mobilenet_v1", "npu": "ethos-u65-256", "on_npu": 1.0, "told_on_npu": 1.0, "sram_bytes": 378_976,
-        "told_sram_bytes": 393_216, "vela_ms": 7.49, "least_ms": 4.71,
-    }  # fmt: skip
-    assert module._compiled_row(compiled)[4:7] == ("379", "393", "+3.8 %")
+    rows = [
+        {**row, "error": 0.08},
+        {**row, "error": -0.2, "target": "pi-3"},
+        {**row, "error": 0.04},
+        {**row, "error": 0.5, "model": "mobilenet_v1"},  # the rate comes from it
+        {**row, "error": -0.3, "lower_bound": True},
+        {**row, "error": 0.1, "lower_bound": True},
+        {**row, "error": None},
+    ]
+    assert module.summary(rows) == (
+        "3 predictions: off by 8 % in the median, the worst pi-3 mobilenet_v2 fp32 by -20 %; 1 of 2 lower bounds hold"
+    )
+    assert module.summary([]) == "nothing is predicted"

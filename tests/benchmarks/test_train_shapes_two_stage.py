@@ -21,7 +21,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def benchmark_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for known in ("_common", "_results", "train_shapes_two_stage"):
+    for known in ("_common", "_results", "_shapes", "train_shapes_two_stage"):
         monkeypatch.delitem(sys.modules, known, raising=False)
     return importlib.import_module("train_shapes_two_stage")
 

@@ -77,6 +77,13 @@ def test_the_floors_of_an_exact_artefact() -> None:
         assert (proof.max_abs, proof.agreement) == (0.0, 1.0)
 
 
+def test_the_floors_of_probabilities() -> None:
+    """In eighths: of an integer file from elsewhere a tenth may go from one class of eight to another."""
+    expected = np.array([[0.5, 0.25, 0.125, 0, 0, 0, 0, 0.125], [0, 0.75, 0, 0, 0, 0, 0, 0]], np.float32)
+    proof = prove(model_of(expected), Plan("tflite", "int8"), pictures(2), [expected], "generated")
+    np.testing.assert_allclose(proof.golden.tolerance, [[0.1, 0.05]], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("precision", "limit"), [("fp32", 1e-3), ("fp16", 0.05), ("dynamic", 0.5), ("int8", 0.8), ("mixed", 0.8)]
 )

@@ -459,8 +459,8 @@ def test_another_task(tmp_path: Path) -> None:
     error = refused(tmp_path, task="style")
     assert isinstance(error, UnsupportedError)
     assert str(error) == (
-        "this version exports classification, embedding, segmentation, detection, pose, anomaly, image models; "
-        "received task 'style'"
+        "this version exports classification, embedding, segmentation, detection, pose, anomaly, image, "
+        "signal-classification, volume-classification models; received task 'style'"
     )
 
 
@@ -689,6 +689,7 @@ def test_parts_of_a_float_report(tmp_path: Path, lenet: Any) -> None:
         "accuracy",
         "advice",
         "layers",
+        "size_parts",
     }
     assert (report["layers"], report["accuracy"]) == ([], None)
     # LeNet-5's own: six channels at first, and nearly all weights in dense layers.
@@ -712,9 +713,12 @@ def test_parts_of_an_int8_report(
     report = exported.report
     assert set(report) == {
         "size", "parameters", "macs", "parity", "calibration", "latency", "accuracy", "worst_images", "recipe",
-        "advice", "layers",
+        "advice", "layers", "size_parts",
     }  # fmt: skip
     assert report["recipe"] == {"estimator": "mse", "images": 20, "adaround": False}
+    parts = report["size_parts"]
+    assert parts["weights"] + parts["graph"] == report["size"]
+    assert parts["of_float32"] == report["size"] / (4 * report["parameters"])
     kernels = [layer.name for layer in lenet.layers if isinstance(layer, (layers.Conv2D, layers.Dense))]
     assert [row["name"] for row in report["layers"] if row["kind"] in ("Conv2D", "Dense")] == kernels
     for row in report["layers"]:

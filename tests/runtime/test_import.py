@@ -21,6 +21,7 @@ PUBLIC = [
     "Segmentation",
     "Pose",
     "Embedding",
+    "Picture",
     "nms",
     "suppress",
     "tta",

@@ -81,6 +81,20 @@ def test_json_is_the_documented_one() -> None:
     assert Manifest.from_json(in_graph.to_json(), origin="test") == in_graph
 
 
+def test_layers_in_float_are_named_where_there_are_some() -> None:
+    assert "float_layers" not in json.loads(FULL.to_json()) and FULL.described_precision() == "int8"
+    one = replace(FULL, float_layers=("head",))
+    assert one.described_precision() == "int8, 1 layer in float: head"
+    several = replace(FULL, float_layers=("a", "b", "c", "d"))
+    assert Manifest.from_json(several.to_json(), origin="test") == several
+    assert several.described_precision() == "int8, 4 layers in float: a, b, c, …"
+    assert several.described_precision(4) == "int8, 4 layers in float: a, b, c, d"
+    data = json.loads(FULL.to_json())
+    for wrong in ("head", [1]):
+        with pytest.raises(BundleError, match="float_layers must be"):
+            read({**data, "float_layers": wrong})
+
+
 def test_embedded_copy_has_no_digests_and_the_fingerprint_does_not_depend_on_them() -> None:
     assert FULL.embedded().members == {}
     assert FULL.fingerprint() == FULL.embedded().fingerprint()

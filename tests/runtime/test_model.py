@@ -211,7 +211,7 @@ def test_a_manifest_of_another_model(tiny: Any, changes: dict[str, Any], message
 
 def test_two_inputs_are_refused(tiny: Any) -> None:
     manifest = tiny.manifest("onnx")
-    with pytest.raises(UnsupportedError, match="must have one image input; this one has 2"):
+    with pytest.raises(UnsupportedError, match="must have one input; this one has 2"):
         Model(tiny.artefact("onnx"), tiny.manifest("onnx", inputs=manifest.inputs * 2))
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecv.commands.options import add_model_options, collect_model_options, refuse_model_options
+from edgecv.commands.options import add_model_options, collect_model_options, image_size, refuse_model_options
 from edgecv.models.registry import Preprocessing
 from edgecv_export.commands.labels import read_labels
 from edgecv_export.commands.preprocessing import (
@@ -90,6 +90,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of a detector in ONNX: decode and suppress in the graph, with the thresholds of --set",
     )
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=image_size,
+        metavar="N|HxW",
+        help="several input sizes in one bundle, each with its own parity contract: a device that falls behind steps "
+        "down to a smaller one",
+    )
     parser.add_argument("--report", metavar="PAGE.html", help="write what was measured as a page to look at, too")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for the training (default: 0)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, in the order of the class index")
@@ -105,6 +113,10 @@ def _run(options: argparse.Namespace) -> int:
     from edgecv_export.target_plan import choose_plan
     from edgecv_runtime.bundle import check_output_path
 
+    if options.sizes is not None:
+        from edgecv_export.commands.sizes import export_sizes
+
+        return export_sizes(options, _run)
     if options.all_targets:
         return _export_everywhere(options)
     if options.jobs is not None:
@@ -158,7 +170,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         say_json({"bundle": str(exported.path), "manifest": exported.manifest.to_dict(), "report": exported.report})
     else:
-        for line in summary(exported.report, exported.manifest.precision):
+        for line in summary(exported.report, exported.manifest):
             say(line)
         say(f"wrote {exported.path}")
     return 0
@@ -261,7 +273,7 @@ def _suppressing(options: argparse.Namespace, preprocessing: Preprocessing | Non
     return OnnxSource.of_file(options.model, preprocessing, options.task, decoder, nms_in_graph=True)
 
 
-def summary(report: dict[str, Any], precision: str) -> list[str]:
+def summary(report: dict[str, Any], manifest: Manifest) -> list[str]:
     """The report in a few lines for people."""
     parity = report["parity"]
     macs = "" if report["macs"] is None else f", {report['macs']:,} MACs"
@@ -284,7 +296,9 @@ def summary(report: dict[str, Any], precision: str) -> list[str]:
         )
     if "search" in report:
         chosen = next(entry for entry in report["search"] if entry["chosen"])
-        lines.append(f"chosen    {chosen['name']} ({precision}), of {len(report['search'])} tried")
+        lines.append(f"chosen    {chosen['name']} ({manifest.precision}), of {len(report['search'])} tried")
+    if manifest.float_layers:
+        lines.append(f"precision {manifest.described_precision()}")
     lines += [f"advice    {entry['title']}: {', '.join(entry['layers'][:3])}" for entry in report["advice"][:3]]
     return lines
 

@@ -10,12 +10,15 @@ from typing import Any
 from edgecv_export.commands.labels import read_labels
 from edgecv_export.commands.preprocessing import add_preprocessing_options, normalization_of
 from edgecv_export.commands.reading import add_reading_options, resize_given, settings_of
+from edgecv_export.commands.wrap_examples import epilog
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, say, say_json
 from edgecv_runtime.errors import InputError
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
+    # Commands are there to be copied: they keep their lines.
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, epilog()
     parser.add_argument("model", metavar="MODEL", help="model.tflite, model.onnx, or model.xml with its .bin beside it")
     parser.add_argument("-o", "--output", required=True, metavar="OUT.edgecv")
     parser.add_argument(

@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from edgecv_export.compilers.float_onnx import Headless, float_onnx, without_head
-from edgecv_export.compilers.kit import CALIBRATION_FILE, Kit, calibration_set, in_folder, npy, unpack, words_of
+from edgecv_export.compilers.kit import CALIBRATION_FILE, Kit, Tool, calibration_set, finished, npy, words_of
 from edgecv_runtime.bundle import Bundle
-from edgecv_runtime.errors import BackendError
 from edgecv_targets import Target
 
 FOLDER = "hailo"
 COMPILED = f"{FOLDER}/model.hef"
 
+_TOOL = Tool("hailo", ("/bin/sh", "build.sh"), "model.hef", 7200.0, "hailo's script needs a shell")
 _PICTURES = 1024  # fewer, and the compiler leaves out steps that accuracy depends on
-_TIMEOUT = 7200.0  # seconds
 
 
 def prepare(bundle: Bundle, target: Target, calibration: Any = None) -> Kit:
@@ -46,18 +42,11 @@ def prepare(bundle: Bundle, target: Target, calibration: Any = None) -> Kit:
         "model.onnx": model.content,
         "model_script.alls": _model_script(model).encode(),
         CALIBRATION_FILE: npy(calibration_set(bundle, calibration, _PICTURES)),
-        "build.sh": "\n".join(
-            ["#!/bin/sh", "set -eu", 'cd "$(dirname "$0")"', *map(shlex.join, commands), ""]
-        ).encode(),
+        "build.sh": _script(commands).encode(),
     }
     said = words_of(target) | {"command": "sh hailo/build.sh"}
-    if shutil.which("hailo") is None:
-        note = "prepared, not compiled here: no hailo on PATH"
-        return Kit(in_folder(FOLDER, members), said | {"compiled": False, "note": note})
-    with tempfile.TemporaryDirectory() as name:
-        unpack(members, Path(name))
-        compiled = _run(Path(name))
-    return Kit(in_folder(FOLDER, members) | {COMPILED: compiled}, said | {"compiled": True, "size": len(compiled)})
+    tool = None if shutil.which("hailo") is None else _TOOL
+    return finished(FOLDER, members, said, tool, "no hailo on PATH")
 
 
 def steps(network: str, architecture: str) -> list[list[str]]:
@@ -94,18 +83,3 @@ def _model_script(model: Headless) -> str:
     """Normalization in front of the graph, so that the chip takes pixels."""
     mean, std = ([round(value, 6) for value in values] for values in (model.mean, model.std))
     return f"normalization1 = normalization({mean}, {std})\n"
-
-
-def _run(folder: Path) -> bytes:
-    try:
-        ran = subprocess.run(
-            ["/bin/sh", "build.sh"],
-            cwd=folder, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise BackendError(f"hailo has not come to an end within {_TIMEOUT:g} s") from None
-    made = folder / "model.hef"
-    if ran.returncode != 0 or not made.is_file():
-        lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
-        raise BackendError(f"hailo refuses the model: {lines[-1] if lines else f'status {ran.returncode}'}")
-    return made.read_bytes()

@@ -7,6 +7,8 @@ it elsewhere: take them out of the bundle, start the script.
 from __future__ import annotations
 
 import io
+import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.bundle import GOLDEN_MEMBER, Bundle
-from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_runtime.errors import BackendError, InputError, UnsupportedError
 from edgecv_runtime.golden import Golden
 from edgecv_runtime.preprocess import Preprocessor
 from edgecv_targets import Target
@@ -56,6 +58,30 @@ def maker_of(target: Target) -> Maker | None:
         "hailo": hailo.prepare,
     }
     return makers.get(target.tool.name)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A vendor's compiler, as a command that is started in the folder of its files.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    command : tuple of str
+    output : str
+        The file that it writes.
+    timeout : float
+        Seconds.
+    requirement : str
+        What must hold for the command to start.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    output: str
+    timeout: float
+    requirement: str
 
 
 def words_of(target: Target) -> dict[str, Any]:
@@ -118,3 +144,64 @@ def unpack(members: Mapping[str, bytes], folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def run_tool(tool: Tool, folder: Path) -> str:
+    """Start a tool among its files, and return what it said on stdout.
+
+    Parameters
+    ----------
+    tool : Tool
+    folder : Path
+        Where it reads and writes.
+
+    Raises
+    ------
+    BackendError
+        There is no such program; it refuses the model (the message is its last line); it does not come to an end.
+    """
+    try:
+        ran = subprocess.run(
+            list(tool.command),
+            cwd=folder, capture_output=True, text=True, errors="replace", check=False, timeout=tool.timeout,
+        )  # fmt: skip
+    except OSError as error:
+        raise BackendError(f"{tool.requirement}; {tool.command[0]}: {error}") from None
+    except subprocess.TimeoutExpired:
+        raise BackendError(f"{tool.name} has not come to an end within {tool.timeout:g} s") from None
+    if ran.returncode != 0 or not (folder / tool.output).is_file():
+        lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+        raise BackendError(f"{tool.name} refuses the model: {lines[-1] if lines else f'exit status {ran.returncode}'}")
+    return ran.stdout
+
+
+def finished(name: str, members: Mapping[str, bytes], said: Mapping[str, Any], tool: Tool | None, missing: str) -> Kit:
+    """The kit in its folder: with the compiled model where the tool is at hand, else with the word that it is not.
+
+    Parameters
+    ----------
+    name : str
+        The folder of the bundle.
+    members : mapping of str to bytes
+        What the tool needs.
+    said : mapping
+        As of `Kit`, so far.
+    tool : Tool or None
+        None where it is not here.
+    missing : str
+        What is not here then.
+
+    Raises
+    ------
+    BackendError
+        As from `run_tool`.
+    """
+    inside = in_folder(name, members)
+    if tool is None:
+        return Kit(inside, {**said, "compiled": False, "note": f"prepared, not compiled here: {missing}"})
+    with tempfile.TemporaryDirectory() as place:
+        unpack(members, Path(place))
+        run_tool(tool, Path(place))
+        compiled = Path(place, tool.output).read_bytes()
+    inside |= in_folder(name, {tool.output: compiled})
+    return Kit(inside, {**said, "compiled": True, "size": len(compiled)})

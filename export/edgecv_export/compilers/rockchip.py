@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from edgecv_export.compilers.float_onnx import Headless, float_onnx, without_head
-from edgecv_export.compilers.kit import CALIBRATION_FILE, Kit, calibration_set, in_folder, npy, unpack, words_of
+from edgecv_export.compilers.kit import CALIBRATION_FILE, Kit, Tool, calibration_set, finished, npy, words_of
 from edgecv_runtime.bundle import Bundle
-from edgecv_runtime.errors import BackendError
 from edgecv_runtime.manifest import INTEGER_PRECISIONS
 from edgecv_targets import Target
 
@@ -26,6 +22,7 @@ FOLDER = "rockchip"
 PYTHON_VARIABLE = "EDGECV_RKNN_PYTHON"
 COMPILED = f"{FOLDER}/model.rknn"
 
+_REQUIREMENT = f"{PYTHON_VARIABLE} must name a Python with rknn-toolkit2"
 _TIMEOUT = 1800.0  # seconds
 
 
@@ -55,16 +52,10 @@ def prepare(bundle: Bundle, target: Target, calibration: Any = None) -> Kit:
     }
     said = words_of(target) | {"command": "python rockchip/build.py"}
     python = _python()
-    if python is None:
-        said |= {
-            "compiled": False,
-            "note": f"prepared, not compiled here: no Python with rknn-toolkit2 (set {PYTHON_VARIABLE})",
-        }
-        return Kit(in_folder(FOLDER, members), said)
-    with tempfile.TemporaryDirectory() as name:
-        unpack(members, Path(name))
-        compiled = _run(python, Path(name))
-    return Kit(in_folder(FOLDER, members) | {COMPILED: compiled}, said | {"compiled": True, "size": len(compiled)})
+    tool = None
+    if python is not None:
+        tool = Tool("rknn-toolkit2", (python, "build.py"), "model.rknn", _TIMEOUT, _REQUIREMENT)
+    return finished(FOLDER, members, said, tool, f"no Python with rknn-toolkit2 (set {PYTHON_VARIABLE})")
 
 
 def _python() -> str | None:
@@ -73,23 +64,6 @@ def _python() -> str | None:
     if named:
         return named
     return sys.executable if importlib.util.find_spec("rknn") is not None else None
-
-
-def _run(python: str, folder: Path) -> bytes:
-    try:
-        ran = subprocess.run(
-            [python, str(folder / "build.py")],
-            cwd=folder, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT,
-        )  # fmt: skip
-    except OSError as error:
-        raise BackendError(f"{PYTHON_VARIABLE} must name a Python with rknn-toolkit2; {python}: {error}") from None
-    except subprocess.TimeoutExpired:
-        raise BackendError(f"rknn-toolkit2 has not come to an end within {_TIMEOUT:g} s") from None
-    made = folder / "model.rknn"
-    if ran.returncode != 0 or not made.is_file():
-        lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
-        raise BackendError(f"rknn-toolkit2 refuses the model: {lines[-1] if lines else f'status {ran.returncode}'}")
-    return made.read_bytes()
 
 
 def _script(platform: str, model: Headless, integer: bool) -> str:

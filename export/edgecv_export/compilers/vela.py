@@ -12,7 +12,6 @@ import importlib.metadata
 import importlib.util
 import io
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,7 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecv_runtime.errors import BackendError, InputError, MissingPackageError
+from edgecv_export.compilers.kit import Tool, run_tool
+from edgecv_runtime.errors import InputError, MissingPackageError
 
 CONFIGURATIONS = (
     "ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256",
@@ -182,23 +182,14 @@ def compile_model(content: bytes, options: Options, *, timeout: float = 600.0) -
         )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = folder / "model.tflite"
-        source.write_bytes(content)
-        words = [sys.executable, "-m", "ethosu.vela", str(source), "--output-dir", str(folder / "out")]
-        try:
-            ran = subprocess.run(
-                [*words, "--enable-debug-db", *options.words()],
-                capture_output=True, text=True, errors="replace", check=False, timeout=timeout,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise BackendError(f"vela has not come to an end within {timeout:g} s") from None
-        compiled = folder / "out" / "model_vela.tflite"
-        if ran.returncode != 0 or not compiled.is_file():
-            lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
-            raise BackendError(f"vela refuses the model: {lines[-1] if lines else f'exit status {ran.returncode}'}")
+        (folder / "model.tflite").write_bytes(content)
+        words = (sys.executable, "-m", "ethosu.vela", "model.tflite", "--output-dir", "out", "--enable-debug-db")
+        tool = Tool("vela", (*words, *options.words()), "out/model_vela.tflite", timeout, "vela needs Python")
+        said = run_tool(tool, folder)
+        compiled = (folder / tool.output).read_bytes()
         (summary,) = folder.glob("out/model_summary_*.csv")
         database = (folder / "out" / "model_debug.xml").read_text(encoding="utf-8")
-        return _compiled(compiled.read_bytes(), summary.read_text(encoding="utf-8"), database, ran.stdout, options)
+        return _compiled(compiled, summary.read_text(encoding="utf-8"), database, said, options)
 
 
 def _compiled(model: bytes, summary: str, database: str, said: str, options: Options) -> Compiled:

@@ -6,7 +6,8 @@ weights of a convolution are fetched while the operator before it runs, unless t
 there. Read from the allocations that Vela 5.2 reports, and compared with them by the tests.
 
 Where SRAM is a cache, feature maps that fit lie in it as they would without. Those that do not are split until they
-do: the cache's size is told then, of which the schedule may leave a part unused.
+do: the cache's size is told then. The schedule cuts them as little as it can, so that large models fill the cache;
+where halves fit with room to spare, as in small models whose first maps alone are too large, a part stays unused.
 """
 
 from __future__ import annotations
@@ -74,7 +75,11 @@ def _size(tensor: Tensor, plain: Collection[int]) -> int:
 
 
 def _aliases(graph: Graph) -> dict[int, int]:
-    """Tensors that Vela puts in the place of another: views, tables, sums, and a change of sign of the pixels."""
+    """Tensors that Vela puts in the place of another.
+
+    Views, tables, sums, a change of sign of the pixels; and what is only read to be joined with others is written to
+    its part of the whole.
+    """
     readers: dict[int, int] = {}
     for operator in graph.operators:
         for given in operator.inputs:
@@ -84,6 +89,14 @@ def _aliases(graph: Graph) -> dict[int, int]:
     computed |= {tensor.index for tensor in graph.inputs}
     found: dict[int, int] = {}
     for operator in graph.operators:
+        if operator.kind == "CONCATENATION":
+            # A chain of tensors in one place moves along with its first.
+            whole = operator.outputs[0].index
+            parts = {part.index for part in operator.inputs if part is not None and part.index in computed}
+            inside = {found.get(part, part) for part in parts if readers[part] == 1}
+            found |= {tensor: whole for tensor, host in found.items() if host in inside}
+            found |= dict.fromkeys(inside, whole)
+            continue
         for given in operator.inputs:
             if given is not None and given.index in computed and _in_place(operator, given, readers):
                 found[operator.outputs[0].index] = found.get(given.index, given.index)

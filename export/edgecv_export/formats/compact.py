@@ -113,9 +113,12 @@ def compact_ir(content: bytes) -> bytes:
     """OpenVINO's XML without white space, without the shapes that its reader finds out itself and the names of weights.
 
     Constants that are the same bytes of the ``.bin`` become one. What is left for each quantized convolution is nine
-    operations and thirteen edges, about 2.6 kB; below some 10 kB of weights for each, text is what an int8 file is made
-    of. All scales, biases and limits as pieces of one constant would save a tenth of the text, but constants that come
-    out of a Split hide from OpenVINO that the network is quantized: it then computes in float.
+    operations and thirteen edges, about 2.6 kB, of which 2.3 kB are words that the reader insists on: every edge has
+    four attributes, every operation a version and numbered ports. Below some 10 kB of weights for each, text is what an
+    int8 file is made of (ResNet-8: 35 of 115 kB; `edgecv_export.report.size` tells the user). Not done, since it is not
+    worth its price: constants without names, scalars without shapes and layers numbered without gaps save another
+    1.3 %; all scales, biases and limits as pieces of one constant a tenth, but constants that come out of a Split hide
+    from OpenVINO that the network is quantized: it then computes in float.
     """
     root = ElementTree.fromstring(content)
     _merge_constants(root)

@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecv_export.formats import roi_align
 from edgecv_export.formats.activation_ranges import activation_ranges
 from edgecv_export.formats.compact import compact_onnx
 from edgecv_export.formats.fused_activations import without_pairs_before
+from edgecv_export.formats.half import to_half
 from edgecv_export.formats.job import InputGrid, Job
 from edgecv_export.formats.layer_names import fingerprint, layers_in, scope_of, scopes_by_kernel
 from edgecv_export.formats.stable_names import stabilise
 from edgecv_export.formats.tracing import freeze, trace_float, trace_integer
+from edgecv_export.quantize.exact_layers import exact_layers, with_nodes_between
 from edgecv_export.quantize.ranges import Batches
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_runtime.artefact import Artefact
@@ -49,7 +52,7 @@ def export(job: Job) -> Artefact:
         else:
             model = convert_float(job)
             if job.plan.precision == "fp16":
-                model = to_half(model)
+                model = to_half(model, _exact_nodes(model, job.network))
             elif job.plan.precision == "dynamic":
                 model = quantize_weights_only(model)
     return Artefact("onnx", bytes(model.SerializeToString()))
@@ -60,11 +63,18 @@ def convert_float(job: Job) -> Any:
     return _convert(trace_float(job), job)
 
 
+def _exact_nodes(model: Any, network: Any) -> list[str]:
+    """The nodes of the layers that stay in float32 at every precision."""
+    layers = exact_layers(network)
+    return with_nodes_between(model.graph, LayerNames(model).nodes_of(layers)) if layers else []
+
+
 def quantize_int8(job: Job) -> Any:
     """A QDQ model from uint8 pixels to float logits: activations uint8, weights int8 per channel."""
     model = _convert(trace_integer(job), job)
     names = LayerNames(model, scopes_by_kernel(job.network))
-    return quantize_graph(model, job.grid, job.calibration_values(), job.recipe, names)
+    of_pixels = job.input_dtype == "uint8"
+    return quantize_graph(model, job.grid, job.calibration_values(), job.recipe, names, of_pixels=of_pixels)
 
 
 def quantize_graph(
@@ -74,6 +84,8 @@ def quantize_graph(
     recipe: Recipe | None = None,
     names: LayerNames | None = None,
     fused: Collection[str] = (),
+    *,
+    of_pixels: bool = True,
 ) -> Any:
     """Quantize a float ONNX model of one input, and let it take uint8 pixels.
 
@@ -91,6 +103,8 @@ def quantize_graph(
     fused : collection of str
         Activations (ONNX operators) that the back end computes together with the convolution before them; what lies
         between is then not quantized. What ONNX Runtime itself fuses needs no mention.
+    of_pixels : bool
+        Whether the input becomes uint8 pixels. One that holds no picture stays float32, and is quantized in the graph.
 
     Returns
     -------
@@ -126,14 +140,17 @@ def quantize_graph(
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
         nodes_to_quantize=[],
-        nodes_to_exclude=names.nodes_of(recipe.float_layers),
+        nodes_to_exclude=with_nodes_between(model.graph, names.nodes_of(recipe.float_layers)),
         op_types_to_quantize=list(QDQRegistry),
         extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     without_pairs_before(quantizer.model.model, fused)
-    return compact_onnx(_with_pixel_input(quantizer.model.model, grid, keep_float=bool(recipe.float_layers)))
+    quantized = quantizer.model.model
+    if of_pixels:
+        quantized = _with_pixel_input(quantized, grid, keep_float=bool(recipe.float_layers))
+    return compact_onnx(quantized)
 
 
 class LayerNames:
@@ -246,7 +263,11 @@ def _convert(function: Any, job: Job) -> Any:
     (image,), outputs = frozen.inputs, [output.name for output in frozen.outputs]
     try:
         model, _ = tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(), input_names=[image.name], output_names=outputs, opset=OPSET
+            frozen.graph.as_graph_def(),
+            input_names=[image.name],
+            output_names=outputs,
+            opset=OPSET,
+            custom_op_handlers=roi_align.handlers(job.network),
         )
     except (ValueError, KeyError, NotImplementedError) as error:
         raise UnsupportedError(f"ONNX cannot take this model: {' '.join(str(error).split())}") from error
@@ -405,13 +426,6 @@ def _check_grid(model: Any, quantize: Any, grid: InputGrid) -> None:
             f"the int8 ONNX input must have scale {grid.scale:g} and zero point {grid.zero_point}; "
             f"the quantizer chose {scale:g} and {zero_point}"
         )
-
-
-def to_half(model: Any) -> Any:
-    """Weights and arithmetic in float16; the uint8 input and float32 output stay."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    return convert_float_to_float16(model, keep_io_types=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ import numpy.typing as npt
 from edgecv_export.formats import onnx as onnx_format
 from edgecv_export.formats.compact import compact_ir
 from edgecv_export.formats.job import Job
+from edgecv_export.formats.layer_names import scope_of
 from edgecv_export.plan import Plan
+from edgecv_export.quantize.exact_layers import exact_layers
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
 
@@ -36,13 +38,13 @@ def export(job: Job) -> Artefact:
     precision = "fp32" if half else job.plan.precision
     content = onnx_format.export(replace(job, plan=Plan("onnx", precision))).model
     try:
-        return from_onnx(content, half=half)
+        return from_onnx(content, half=half, exact=exact_layers(job.network))
     except RuntimeError as error:
         reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
         raise UnsupportedError(f"OpenVINO cannot take this model at {job.plan.precision}: {reason}") from error
 
 
-def from_onnx(content: bytes, *, half: bool = False) -> Artefact:
+def from_onnx(content: bytes, *, half: bool = False, exact: Collection[str] = ()) -> Artefact:
     """Convert ONNX bytes to IR.
 
     Parameters
@@ -50,6 +52,8 @@ def from_onnx(content: bytes, *, half: bool = False) -> Artefact:
     content : bytes
     half : bool
         Store weights in float16.
+    exact : collection of str
+        Layers whose constants stay in float32 all the same.
     """
     import onnx
     import openvino
@@ -62,10 +66,23 @@ def from_onnx(content: bytes, *, half: bool = False) -> Artefact:
     apply_moc_transformations(model, cf=False, smart_reshape=False)
     _reshape_grouped_weights(model)
     _renumber(model)
+    if half and exact:
+        _keep_wide(model, {scope_of(layer) for layer in exact})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.xml")
         openvino.save_model(model, path, compress_to_fp16=half)
         return Artefact("openvino", compact_ir(path.read_bytes()), path.with_suffix(".bin").read_bytes())
+
+
+def _keep_wide(model: Any, scopes: Collection[str]) -> None:
+    """Mark the constants that the operations of some layers read: what is marked is not stored in float16."""
+    for operation in model.get_ordered_ops():
+        if operation.get_friendly_name().partition("/")[0] not in scopes:
+            continue
+        for place in range(operation.get_input_size()):
+            constant = operation.input_value(place).get_node()
+            if constant.get_type_name() == "Constant":
+                constant.get_rt_info()["precise_0"] = ""  # how OpenVINO itself marks what float16 would ruin
 
 
 def _renumber(model: Any) -> None:

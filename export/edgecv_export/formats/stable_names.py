@@ -21,7 +21,7 @@ def stabilise(model: Any) -> None:
     graph = model.graph
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         return
-    nodes = _in_order(graph)
+    nodes = in_order(graph)
     fixed = {value.name for value in (*graph.input, *graph.output)} | {""}
     names = {name: name for name in fixed}
     constants = {tensor.name for tensor in graph.initializer} - fixed
@@ -39,12 +39,12 @@ def stabilise(model: Any) -> None:
     used = [tensor for tensor in graph.initializer if tensor.name in names]
     for entry in (*used, *graph.value_info):
         entry.name = names.get(entry.name, entry.name)
-    _replace(graph.node, nodes)
+    replace_nodes(graph, nodes)
     _replace(graph.initializer, sorted(used, key=lambda tensor: tensor.name))
     _replace(graph.value_info, sorted(graph.value_info, key=lambda value: value.name))
 
 
-def _in_order(graph: Any) -> list[Any]:
+def in_order(graph: Any) -> list[Any]:
     """The nodes that the outputs need, each behind those that it needs itself, in the order of its inputs."""
     producer = {name: node for node in graph.node for name in node.output}
     done: set[int] = set()
@@ -66,6 +66,11 @@ def _in_order(graph: Any) -> list[Any]:
 def _unique(name: str, taken: Counter[str]) -> str:
     taken[name] += 1
     return name if taken[name] == 1 else _unique(f"{name}_{taken[name]}", taken)
+
+
+def replace_nodes(graph: Any, nodes: list[Any]) -> None:
+    """Let a graph have these nodes."""
+    _replace(graph.node, nodes)
 
 
 def _replace(field: Any, entries: list[Any]) -> None:

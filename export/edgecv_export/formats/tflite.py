@@ -17,14 +17,18 @@ import numpy.typing as npt
 
 from edgecv_export.formats.activation_ranges import activation_ranges
 from edgecv_export.formats.compact import serialize_tflite
+from edgecv_export.formats.half_tflite import to_half
 from edgecv_export.formats.job import Job
 from edgecv_export.formats.layer_names import layers_in, scope_of, shortened
 from edgecv_export.formats.tracing import freeze, run_in_scopes, trace_float, trace_integer
 from edgecv_export.quantize.affine import Range
+from edgecv_export.quantize.exact_layers import exact_layers
 from edgecv_export.quantize.ranges import Batches
 from edgecv_export.quiet import native_stderr_silenced
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import UnsupportedError
+
+_FLOAT32 = 0  # of the schema's TensorType
 
 
 def export(job: Job) -> Artefact:
@@ -58,11 +62,23 @@ def _convert_float(job: Job) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(trace_float(job))])
+    exact = exact_layers(job.network)
+    if job.plan.precision == "fp16" and exact:
+        return _half_but_for(bytes(converter.convert()), exact)
     if job.plan.precision != "fp32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if job.plan.precision == "fp16":
         converter.target_spec.supported_types = [tf.float16]
     return bytes(converter.convert())
+
+
+def _half_but_for(content: bytes, layers: Collection[str]) -> bytes:
+    """A float32 model with weights in float16, but for the constants of some layers."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    to_half(model, LayerNames(model.subgraphs[0]).nodes_of(layers, layers))
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _calibrate(job: Job, operators: list[Any]) -> bytearray:
@@ -98,15 +114,33 @@ def _convert_int8(job: Job) -> bytes:
     for index, tensor in enumerate(graph.tensors):
         if names.of(index) in found and tensor.quantization is not None and tensor.quantization.min is not None:
             _set_range(tensor, found[names.of(index)])
-    kept = names.nodes_of(job.recipe.float_layers)
+    kept = names.nodes_of(job.recipe.float_layers, exact_layers(job.network))
+    _forget_ranges_between(graph, names, set(kept))
     return bytes(
         mlir_quantize(
             bytes(flatbuffer_utils.convert_object_to_bytearray(model)),
-            input_data_type=tf.uint8,
+            input_data_type=tf.uint8 if job.input_dtype == "uint8" else tf.int8,
             output_data_type=tf.float32 if any(name in kept for name in outputs) else tf.int8,
             denylisted_nodes=kept,
         )
     )
+
+
+def _forget_ranges_between(graph: Any, names: LayerNames, kept: Collection[str]) -> None:
+    """Take the ranges from tensors that operations in float hand to such: the quantizer leaves those without one alone.
+
+    It heeds the names of operations that compute, not of those that split and slice: coordinates would be rounded
+    between two computations in float.
+    """
+    in_float: dict[int, bool] = {}
+    for operator in graph.operators:
+        for index in operator.inputs:
+            in_float[index] = in_float.get(index, True) and names.of(operator.outputs[0]) in kept
+    for operator in graph.operators:
+        if names.of(operator.outputs[0]) in kept:
+            for index in operator.outputs:
+                if in_float.get(index, False):
+                    graph.tensors[index].quantization = None
 
 
 class LayerNames:
@@ -122,6 +156,12 @@ class LayerNames:
         self._constants = {
             operator.outputs[0]: [index for index in operator.inputs if index >= 0 and index not in computed]
             for operator in graph.operators
+        }
+        self._computed_from = {
+            operator.outputs[0]: [index for index in operator.inputs if index in computed]
+            for operator in graph.operators
+            if operator.outputs[0] in graph.outputs
+            and not any(graph.tensors[i].type == _FLOAT32 for i in operator.inputs if i >= 0 and i not in computed)
         }
         readers: dict[int, set[str]] = {}
         for operator in graph.operators:
@@ -146,8 +186,15 @@ class LayerNames:
         """The scope of the layer whose output this tensor is; None for one inside a layer."""
         return self._stored.get(tensor) or None
 
-    def nodes_of(self, layers: Collection[str]) -> list[str]:
+    def nodes_of(self, layers: Collection[str], exact: Collection[str] = ()) -> list[str]:
         """Names of the operations that compute these layers.
+
+        Parameters
+        ----------
+        layers : collection of str
+        exact : collection of str
+            Those of them that may be without a name: the last operation, which the converter names after the output, or
+            one that it computed itself.
 
         Raises
         ------
@@ -161,10 +208,23 @@ class LayerNames:
             if (found := set(self._layers(index)) & wanted.keys())
         }
         missing = wanted.keys() - set().union(*nodes.values())
+        nodes |= {self._tensors[index]: set() for index in self._unnamed_after(nodes, bool(missing))}
+        missing -= {scope_of(layer) for layer in exact}
         if missing:
             layer = wanted[min(missing)]
             raise UnsupportedError(f"TFLite has no operation of its own for {layer!r}, so it cannot stay in float")
         return list(nodes)
+
+    def _unnamed_after(self, nodes: Collection[str], every: bool) -> list[int]:
+        """Outputs of the graph, which the converter names itself, computed without weights: of these nodes alone, or
+        every one."""
+        return [
+            index
+            for index, computed in self._computed_from.items()
+            if not layers_in(self._tensors[index])
+            and computed
+            and (every or all(self._tensors[i] in nodes for i in computed))
+        ]
 
     def _first(self, index: int) -> str:
         return next(iter(self._layers(index)), "")
@@ -207,15 +267,17 @@ def _convert_int16x8(job: Job) -> bytes:
 
     scheme = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     grid = job.grid
+    of_pixels = job.input_dtype == "uint8"
 
     @tf.function(input_signature=[tf.TensorSpec(job.input_shape, tf.uint8, name=job.input_name)])
     def serve(image: Any) -> Any:
         return run_in_scopes(job.network, (tf.cast(image, tf.float32) - grid.zero_point) * grid.scale)
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(serve)])
+    inputs = [image[None] for image in job.pixels] if of_pixels else job.calibration_values()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(serve if of_pixels else trace_integer(job))])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [scheme, tf.lite.OpsSet.TFLITE_BUILTINS]
-    converter.representative_dataset = lambda: ([image[None]] for image in job.pixels)
+    converter.representative_dataset = lambda: ([image] for image in inputs)
     return bytes(converter.convert())
 
 
@@ -223,11 +285,30 @@ def _set_range(tensor: Any, range_: Range) -> None:
     tensor.quantization.min, tensor.quantization.max = [range_.low], [range_.high]
 
 
+def _check_integers(model: Any) -> None:
+    """Refuse what the converter leaves in float without a word, since no integer kernel exists.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    from tensorflow.lite.python.schema_py_generated import BuiltinOperator
+
+    floats = {BuiltinOperator.CONV_3D: "grouped 3-D", BuiltinOperator.CONV_3D_TRANSPOSE: "transposed 3-D"}
+    found = sorted(floats[code.builtinCode] for code in model.operatorCodes if code.builtinCode in floats)
+    if found:
+        raise UnsupportedError(
+            f"TFLite computes {found[0]} convolutions in float alone: use fp16 or dynamic, or --format onnx or openvino"
+        )
+
+
 def _with_names(content: bytes, job: Job) -> bytes:
     """The model with its input and outputs named as in the other formats, and shorter names between them."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    if job.plan.precision in ("int8", "int16x8"):
+        _check_integers(model)
     graph = model.subgraphs[0]
     for tensor in graph.tensors:
         is_constant = model.buffers[tensor.buffer].data is not None

@@ -21,6 +21,7 @@ import numpy as np
 
 from edgecv_export.quantize.adaround import can_learn, learned_kernel
 from edgecv_export.quantize.affine import FloatArray, Range, quantize_weights
+from edgecv_export.quantize.exact_layers import decides
 from edgecv_export.quantize.graph import Graph, Step
 from edgecv_export.quantize.kernels import activation_name, bias_of, channel_axes, has_kernel, kernel_of
 from edgecv_export.quantize.rebuild import copy_layer, rebuild_model
@@ -179,7 +180,8 @@ def _run_both(
             layer = copies.get(id(step.layer), step.layer)
             if layer is not step.layer:
                 rounder.round_kernel(layer, values[step.inputs[0]], others[step.inputs[0]])
-            other_outputs = flat(step.call_with(layer, others))
+            # Where rows are chosen both networks go on with the float one's: in another order they do not compare.
+            other_outputs = outputs if decides(step.layer) else flat(step.call_with(layer, others))
             if layer is not step.layer and rounder.correct_bias(layer, outputs[0], other_outputs[0]):
                 other_outputs = flat(step.call_with(layer, others))
             for tensor, value, other in zip(step.outputs, outputs, other_outputs, strict=True):

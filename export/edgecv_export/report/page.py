@@ -34,9 +34,9 @@ def render_page(
     Parameters
     ----------
     report : mapping
-        As in a bundle's ``report.json``. Parts that are read: ``size``, ``parameters``, ``macs``, ``parity``,
-        ``accuracy``, ``latency``, ``max_drop`` (points), ``layers`` (`LayerError.to_dict`), ``search``,
-        ``worst_images`` and ``advice`` (`Advice.to_dict`).
+        As in a bundle's ``report.json``. Parts that are read: ``size``, ``size_parts`` (`size_report`), ``parameters``,
+        ``macs``, ``parity``, ``accuracy``, ``latency``, ``max_drop`` (points), ``layers`` (`LayerError.to_dict`),
+        ``search``, ``worst_images`` and ``advice`` (`Advice.to_dict`).
     manifest : Manifest, optional
         Gives the name, the format and the precision.
     thumbnails : mapping of str to (H, W, 3) uint8 RGB, optional
@@ -60,6 +60,7 @@ def render_page(
     """
     parts = {
         "header": lambda: sections.header(report, manifest),
+        "size_parts": lambda: sections.size(report),
         "advice": lambda: sections.advice(report.get("advice")),
         "search": lambda: sections.search(report),
         "layers": lambda: sections.layers(report.get("layers")),

@@ -27,7 +27,7 @@ def header(report: _Entry, manifest: Manifest | None) -> str:
     name = "Export report" if manifest is None else manifest.name
     tags = ""
     if manifest is not None:
-        kinds = [manifest.task, manifest.format, manifest.precision]
+        kinds = [manifest.task, manifest.format, manifest.described_precision()]
         architecture = str(manifest.architecture.get("name", ""))
         tags = element(
             "p",
@@ -82,6 +82,20 @@ def _size(report: _Entry) -> list[tuple[str, str, str]]:
     if macs is not None:
         notes.append(f"{macs / 1e6:,.0f} million MACs")
     return [("Size", kilobytes(report["size"]), ", ".join(notes))]
+
+
+def size(report: _Entry) -> str:
+    """Why a file with 8-bit weights is larger than they promise; nothing for one that is not."""
+    parts = report.get("size_parts") or {}
+    if not parts.get("why"):
+        return ""
+    columns = [Column("part"), Column("kB", numeric=True), Column("share %", numeric=True)]
+    whole = parts["weights"] + parts["graph"]
+    rows = [
+        [(name, name), _figure(count, 1e-3, 1), _figure(count / whole, 100, 1)]
+        for name, count in (("constants", parts["weights"]), ("graph and manifest", parts["graph"]))
+    ]
+    return _titled("Size of the file", parts["why"], element("div", table(columns, rows), class_="card scroll"))
 
 
 def _latency(report: _Entry) -> list[tuple[str, str, str]]:

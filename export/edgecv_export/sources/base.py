@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv.models.registry import Preprocessing
+from edgecv_export.calibration import CalibrationImages, contract_pictures, load_calibration
 from edgecv_export.formats.job import INPUT_NAME
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.recipe import Recipe
@@ -136,6 +137,10 @@ class Source(ABC):
         """
         raise UnsupportedError("only a Keras model can be trained for quantization")
 
+    def float_layers(self, plan: Plan, recipe: Recipe) -> tuple[str, ...]:
+        """The layers with weights or coordinates that an integer artefact, once made, has in float."""
+        return ()
+
     def advice(self, plan: Plan) -> Sequence[Advice]:
         """What is known to cost accuracy in this network, before anything is measured."""
         return ()
@@ -163,6 +168,14 @@ class Source(ABC):
             color=self.preprocessing.color,
             resize=self.preprocessing.resize_for(self.size),
         )
+
+    def read_calibration(self, given: Any) -> CalibrationImages:
+        """The pictures of ``calibration=``, in any form that it takes (see `load_calibration`)."""
+        return load_calibration(given)
+
+    def generated(self) -> Sequence[npt.NDArray[Any]]:
+        """Pictures for the parity contract where none are given."""
+        return contract_pictures(self.size)
 
     def pixels(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
         """(N, H, W, C) uint8: the images as the device will resize them."""

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from edgecv.models.factory import architecture_of
 from edgecv.models.registry import Preprocessing
-from edgecv_export.formats.job import INPUT_NAME, InputGrid, Job, grid_of
+from edgecv_export.formats.job import ARRAY_NAME, INPUT_NAME, InputGrid, Job, grid_of
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.correct import FLOAT16, INT8, INT8_WEIGHTS, learnable_layers, round_and_correct
 from edgecv_export.quantize.equalize import equalization, equalize
+from edgecv_export.quantize.exact_layers import exact_layers
 from edgecv_export.quantize.fold import fold_batch_norms, split_activation
 from edgecv_export.quantize.graph import Graph, functional
 from edgecv_export.quantize.inputs import Channels, peel_input_scaling, with_scaling_layer
@@ -32,7 +33,7 @@ from edgecv_export.tasks.base import task_of
 from edgecv_export.tasks.reading import Decoder, choose_decoder, float_manifest, split_outputs
 from edgecv_runtime.artefact import Artefact
 from edgecv_runtime.errors import InputError, MissingPackageError, UnsupportedError
-from edgecv_runtime.manifest import DecoderSpec, TensorSpec
+from edgecv_runtime.manifest import ARRAY_LAYOUTS, DecoderSpec, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv_export.advice import Advice
@@ -111,12 +112,12 @@ class KerasSource(Source):
         if len(model.inputs) != 1:
             raise UnsupportedError(f"a model must have one image input; received {len(model.inputs)} inputs")
         shape = model.inputs[0].shape
-        channels = len(preprocessing.mean)
-        if len(shape) != 4 or None in shape[1:] or shape[3] != channels:
-            raise InputError(
-                f"the model's input must be (N, height, width, {channels}) for {preprocessing.color} images; "
-                f"received {tuple(shape)}"
-            )
+        if task is not None and task_of(task).layout in ARRAY_LAYOUTS:
+            from edgecv_export.sources.keras_arrays import KerasArraySource, checked_preprocessing
+
+            preprocessing, cls = checked_preprocessing(shape, preprocessing, task_of(task).layout), KerasArraySource
+        else:
+            _check_image_input(shape, preprocessing)
         if decoder is None and built is not None and built.record.decoder is not None and task == built.record.task:
             decoder = built.record.decoder(tuple(shape[1:]), built.classes, built.options)
         task, spec = choose_decoder(task, decoder, named_outputs(model), preprocessing)
@@ -233,6 +234,12 @@ class KerasSource(Source):
         )
         return Recipe(network=result.network, ranges=result.ranges, adaround=False), f"{len(training)} pictures"
 
+    def float_layers(self, plan: Plan, recipe: Recipe) -> tuple[str, ...]:
+        if not plan.integer:
+            return ()
+        network = self._float_twin(recipe)
+        return with_activations(network, _kept(plan, network, recipe))
+
     def advice(self, plan: Plan) -> Sequence[Advice]:
         from edgecv_export.advice import advise
 
@@ -252,11 +259,20 @@ class KerasSource(Source):
             return []
         network = self._float_twin(recipe)
         few = _some(pixels, _REPORT_IMAGES)
-        kept = with_activations(network, recipe.float_layers) if recipe.float_layers else ()
+        kept = self.float_layers(plan, recipe)
         rows = layer_report(
-            network, artefact, few, self.integer.exact(few), sensitivities=sensitivities, float_layers=kept
+            network,
+            artefact,
+            self.tensors(artefact, few),
+            self.integer.exact(few),
+            sensitivities=sensitivities,
+            float_layers=kept,
         )
         return [row.to_dict() for row in rows]
+
+    def tensors(self, artefact: Artefact, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What `pixels` gives, as the artefact takes it."""
+        return pixels
 
     def _float_twin(self, recipe: Recipe) -> Any:
         """The float network that has the artefact's layers."""
@@ -273,6 +289,15 @@ class KerasSource(Source):
 
         found = complexity(self.model)
         return {"parameters": found.parameters, "macs": found.macs}
+
+
+def _check_image_input(shape: tuple[int | None, ...], preprocessing: Preprocessing) -> None:
+    channels = len(preprocessing.mean)
+    if len(shape) != 4 or None in shape[1:] or shape[3] != channels:
+        raise InputError(
+            f"the model's input must be (N, height, width, {channels}) for {preprocessing.color} images; "
+            f"received {tuple(shape)}"
+        )
 
 
 def _check_layer_names(model: Any) -> None:
@@ -314,7 +339,7 @@ def named_outputs(model: Any) -> tuple[TensorSpec, ...]:
     taken: Counter[str] = Counter()
     for tensor, identity in zip(model.outputs, graph.outputs, strict=True):
         step = graph.producer(identity)
-        if step is None or step.layer.name == INPUT_NAME:
+        if step is None or step.layer.name in (INPUT_NAME, ARRAY_NAME):
             raise UnsupportedError(f"an output must not be the input, nor bear its name {INPUT_NAME!r}")
         if None in tensor.shape[1:]:
             raise InputError(f"an output must have a fixed shape; {step.layer.name!r} gives {tuple(tensor.shape)}")
@@ -358,11 +383,18 @@ class IntegerBase:
         return ((pixels - np.array(self.mean)) / np.array(self.std)).astype(np.float32)
 
 
-def make_job(source: KerasSource, plan: Plan, pixels: npt.NDArray[np.uint8], recipe: Recipe | None = None) -> Job:
-    """Prepare a source model for one conversion."""
+def make_job(
+    source: KerasSource,
+    plan: Plan,
+    pixels: npt.NDArray[np.uint8],
+    recipe: Recipe | None = None,
+    base: IntegerBase | None = None,
+) -> Job:
+    """Prepare a source model for one conversion; of an integer artefact from `base`, by default the source's own."""
     recipe = recipe or Recipe()
     if plan.integer:
-        return _integer_job(source.integer, plan, _some(pixels, recipe.images), recipe, source.output_names(plan))
+        few = _some(pixels, recipe.images)
+        return _integer_job(base or source.integer, plan, few, recipe, source.output_names(plan))
     mean, std = source.preprocessing.mean, source.preprocessing.std
     network = source.model
     if plan.precision in _WEIGHT_ROUNDING:
@@ -380,8 +412,9 @@ def _integer_job(
     network = recipe.network if recipe.trained else base.network
     if recipe.equalize:
         network = equalize(network)
-    if recipe.float_layers:
-        recipe = replace(recipe, float_layers=with_activations(network, recipe.float_layers))
+    kept = _kept(plan, network, recipe)
+    if kept:
+        recipe = replace(recipe, float_layers=with_activations(network, kept))
     if not recipe.trained:  # a trained network has learned to live with its rounding
         network = round_and_correct(
             network,
@@ -396,6 +429,11 @@ def _integer_job(
             correct=recipe.correct,
         )
     return Job(plan, network, lambda image: image, base.grid, pixels, names, recipe)
+
+
+def _kept(plan: Plan, network: Any, recipe: Recipe) -> tuple[str, ...]:
+    """The layers that stay in float: those that were named, and, where activations have 8 bits, places in pictures."""
+    return recipe.float_layers if plan.precision == "int16x8" else (*recipe.float_layers, *exact_layers(network))
 
 
 def _some(pixels: npt.NDArray[np.uint8], count: int | None) -> npt.NDArray[np.uint8]:

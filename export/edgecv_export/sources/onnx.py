@@ -19,6 +19,7 @@ import numpy.typing as npt
 from edgecv.models.registry import Preprocessing
 from edgecv_export.formats import onnx as onnx_format
 from edgecv_export.formats import openvino as openvino_format
+from edgecv_export.formats.half import to_half
 from edgecv_export.formats.job import INPUT_NAME, InputGrid, grid_of
 from edgecv_export.graph_nms import append_suppression
 from edgecv_export.plan import Plan
@@ -55,11 +56,11 @@ class OnnxSource(Source):
 
     Attributes
     ----------
-    kept_float : list of str
-        The nodes with weights that the last integer artefact has in float.
+    kept_float : dict of Recipe to tuple of str
+        The nodes with weights that the integer artefacts made so far have in float.
     """
 
-    kept_float: list[str] = field(default_factory=list)
+    kept_float: dict[Recipe, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of_file(
@@ -195,23 +196,27 @@ class OnnxSource(Source):
             return onnx_format.quantize_graph(model, grid, values, self._guarded(model, values, recipe), fused=fused)
         model = self._behind_pixels(np.uint8, mean, std)
         if plan.precision == "fp16":
-            return onnx_format.to_half(model)
+            return to_half(model)
         return onnx_format.quantize_weights_only(model) if plan.precision == "dynamic" else model
 
     def _guarded(self, model: Any, values: Sequence[npt.NDArray[np.float32]], recipe: Recipe) -> Recipe:
         """The recipe, with what eight bits would ruin in float, too."""
-        self.kept_float[:] = recipe.float_layers
+        self.kept_float[recipe] = recipe.float_layers
         if self.task not in _GUARDED:
             return recipe
         kinds = {node.name: node.op_type for node in model.graph.node}
         tail = head_tail(model)
         fragile = [*fragile_convolutions(model, values), *(name for name in tail if kinds[name] == "Conv")]
-        self.kept_float[:] = dict.fromkeys((*self.kept_float, *fragile))
-        return replace(recipe, float_layers=tuple(dict.fromkeys((*self.kept_float, *tail))))
+        kept = self.kept_float[recipe] = tuple(dict.fromkeys((*recipe.float_layers, *fragile)))
+        return replace(recipe, float_layers=tuple(dict.fromkeys((*kept, *tail))))
+
+    def float_layers(self, plan: Plan, recipe: Recipe) -> tuple[str, ...]:
+        return self.kept_float.get(recipe, ()) if plan.integer else ()
 
     def advice(self, plan: Plan) -> Sequence[Advice]:
         """What was kept in float, once an integer artefact has been made."""
-        if not plan.integer or not self.kept_float:
+        kept = next(reversed(self.kept_float.values()), ())  # by the last one that was made
+        if not plan.integer or not kept:
             return ()
         from edgecv_export.advice.network import Advice
 
@@ -220,7 +225,7 @@ class OnnxSource(Source):
                 rule="kept-in-float",
                 severity="low",
                 title="kept in float",
-                layers=tuple(self.kept_float),
+                layers=kept,
                 cost="their share of the time that int8 saves",
                 remedy="none is needed: rounding their input to 256 levels would drown what they compute",
                 source="measured on the calibration pictures (sources/onnx_guard.py)",

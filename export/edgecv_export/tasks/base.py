@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgecv.models.registry import Preprocessing
 from edgecv_export.plan import Plan
 from edgecv_runtime.errors import CheckFailedError, UnsupportedError
-from edgecv_runtime.manifest import DecoderSpec, TensorSpec
+from edgecv_runtime.manifest import DecoderSpec, Layout, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv_export.reference import Accuracy, Fidelity
@@ -34,6 +34,8 @@ _TASKS = {
     "pose": "edgecv_export.tasks.pose:PoseTask",
     "anomaly": "edgecv_export.tasks.anomaly:AnomalyTask",
     "image": "edgecv_export.tasks.image:ImageTask",
+    "signal-classification": "edgecv_export.tasks.array_classes:SignalTask",
+    "volume-classification": "edgecv_export.tasks.array_classes:VolumeTask",
 }
 
 # What an artefact may differ from its float source by (largest absolute difference of an activated output) before
@@ -52,9 +54,12 @@ class Compared:
     names : tuple of str
         Of the outputs.
     answers, wanted : tuple of (N, ...) float32
-        The artefact's and the float source's outputs as the device finishes them.
+        The artefact's and the float source's outputs as the device finishes them, or, of lists of objects that the
+        artefact chose itself, in the form that `Decoder.comparable` gives.
     read : callable
         Lets the runtime's decoder read both sides: (the artefact's result, the float source's) for each picture.
+    decisions : bool
+        Whether these are lists of objects that the artefact chose itself.
     """
 
     plan: Plan
@@ -62,6 +67,7 @@ class Compared:
     answers: tuple[Floats, ...]
     wanted: tuple[Floats, ...]
     read: Callable[[], Sequence[tuple[Any, Any]]]
+    decisions: bool = False
 
     @cached_property
     def results(self) -> Sequence[tuple[Any, Any]]:
@@ -100,6 +106,8 @@ class Task(ABC):
     name: ClassVar[str]
     title: ClassVar[str]  # of such a model, in a sentence
     labelled: ClassVar[bool] = True  # whether its results have names
+    layout: ClassVar[Layout] = "NHWC"  # of the input: of pictures, unless a task says otherwise
+    of_objects: ClassVar[bool] = False  # whether its results are lists of objects
     trainable: ClassVar[bool] = False  # whether quantization-aware training imitates its outputs
     # What the only output is called in a float and in an integer artefact; None: as the layer that makes it.
     output_names: ClassVar[tuple[str, str] | None] = None
@@ -150,15 +158,17 @@ class Task(ABC):
         raise UnsupportedError(f"there is no figure of accuracy for task {self.name!r}")
 
 
-def within_limit(plan: Plan, name: str, largest: float, wanted: Floats, *, alone: bool = True) -> None:
-    """Refuse an output whose largest difference is more than the precision explains.
+def within_limit(
+    plan: Plan, name: str, largest: float, wanted: Floats, *, alone: bool = True, least: float = 0.0
+) -> None:
+    """Refuse an output whose largest difference is more than the precision, or `least`, explains.
 
     Raises
     ------
     CheckFailedError
     """
     # Probabilities count as they are; raw scores, which reach further, in proportion.
-    limit = LIMITS[plan.precision] * max(1.0, float(np.abs(wanted).max(initial=0)))
+    limit = max(LIMITS[plan.precision], least) * max(1.0, float(np.abs(wanted).max(initial=0)))
     if not largest <= limit:
         place = "" if alone else f" in output {name!r}"
         raise CheckFailedError(

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from edgecv.models.registry import Preprocessing
 from edgecv_export.tasks.base import Floats, task_names, task_of
+from edgecv_runtime.arrays import preprocessor_of
 from edgecv_runtime.decoders import make_decoder
 from edgecv_runtime.decoders.base import decoder_class
 from edgecv_runtime.decoders.parameters import Parameter
 from edgecv_runtime.errors import BundleError, InputError
 from edgecv_runtime.manifest import DecoderSpec, Manifest, TensorSpec
-from edgecv_runtime.preprocess import Preprocessor
 
 if TYPE_CHECKING:
     from edgecv_export.sources import Source
@@ -27,6 +27,8 @@ Decoder: TypeAlias = DecoderSpec | tuple[str, Mapping[str, Any]]
 # (YOLO's) finish parts of an output, or several: what such a model ends in stays in it.
 _FINISHED_ROLE = {
     "classification": "scores",
+    "signal-classification": "scores",
+    "volume-classification": "scores",
     "segmentation": "",
     "heatmap-pose": "",
     "anomaly": "",
@@ -131,7 +133,7 @@ class Reader:
         spec = manifest.decoder
         changed = DecoderSpec(spec.name, {**spec.parameters, **parameters})
         self._decoder = make_decoder(replace(manifest, decoder=changed))
-        self._preprocess = Preprocessor(manifest.inputs[0])
+        self._preprocess = preprocessor_of(manifest.inputs[0])
 
     def pixels(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """(1, H, W, C): the input tensor of a picture."""

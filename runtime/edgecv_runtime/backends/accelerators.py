@@ -120,7 +120,7 @@ def delegate_device(device: str | None, delegate: str | Path | None) -> str:
         return "CPU" if delegate is None else "NPU" if known is None else known.device
     name = device.upper()
     if name not in ("CPU", "GPU", "NPU"):
-        raise AcceleratorError(f"LiteRT runs on device CPU, and with a delegate on GPU or NPU; received {device!r}")
+        raise AcceleratorError(f"LiteRT runs on device CPU, GPU or NPU; received {device!r}")
     if name == "CPU" and delegate is not None:
         raise AcceleratorError(f"a delegate takes the model off the CPU; received device 'CPU' with {delegate}")
     if known is not None and name != known.device:

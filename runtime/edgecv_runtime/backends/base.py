@@ -117,6 +117,21 @@ class Backend(ABC):
             The inputs do not fit, the library failed, or the model is closed. After the first two it still works.
         """
 
+    def requests(self, count: int) -> list[Backend] | None:
+        """Further `count` to infer with at the same time, each in a thread of its own, of the model as it is loaded.
+
+        Returns
+        -------
+        list of Backend, or None
+            To be closed each. None where the library has no such thing: every thread then needs a model of its own.
+
+        Raises
+        ------
+        BackendError
+            The library refuses, or the model is closed.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Release the library's resources. Calling it again does nothing."""

@@ -21,6 +21,7 @@ from edgecv_runtime.backends.accelerators import (
     delegated_operators,
 )
 from edgecv_runtime.backends.base import Backend
+from edgecv_runtime.backends.litert_compiled import CompiledModel
 from edgecv_runtime.errors import AcceleratorError, BackendError, UnsupportedError
 from edgecv_runtime.manifest import Manifest, Quantization, TensorSpec
 
@@ -32,7 +33,8 @@ class LiteRTBackend(Backend):
     float models run in float32. ``kernels="precise"`` is therefore what one gets anyway, and ``"fast"`` is refused.
 
     A delegate is a shared library, named by its path or found by the system's loader. What it does not take runs on
-    the CPU; the interpreter tells which operators those are.
+    the CPU; the interpreter tells which operators those are. Where no delegate for the device starts, LiteRT's own
+    accelerators are tried (`litert_compiled`), and options for the CPU go the same way.
     """
 
     name: ClassVar[str] = "litert"
@@ -42,6 +44,7 @@ class LiteRTBackend(Backend):
     kernel_sets: ClassVar[tuple[str, ...]] = ("precise",)
     takes: ClassVar[frozenset[str]] = frozenset({"delegate", "options"})
     _module: ClassVar[str] = "ai_edge_litert.interpreter"
+    _compiles: ClassVar[bool] = True  # whether the library has a CompiledModel
 
     def __init__(
         self,
@@ -55,22 +58,26 @@ class LiteRTBackend(Backend):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         device = delegate_device(device, delegate)
-        if device == "CPU" and options:
-            raise AcceleratorError(f"LiteRT has options for delegates only; received {dict(options)} for the CPU")
+        if device == "CPU" and options and not self._compiles:
+            raise AcceleratorError(f"{self.name} has options for delegates only; received {dict(options)} for the CPU")
         self.kernels = self.choose_kernels(kernels, manifest, device)
         library = require(self._module, install=self.install, purpose=f"back end {self.name!r}")
         self._threads = threads or cpu.available_cores()
-        loaded = [] if device == "CPU" else [_load_delegate(library, device, delegate, options)]
+        self._compiled: CompiledModel | None = None
+        loaded, refused = self._delegate(library, device, delegate, options)
         try:
             self._interpreter: Any = library.Interpreter(
                 model_content=artefact.model, num_threads=self._threads, experimental_delegates=loaded
             )
+            operators = self._interpreter._get_ops_details()
             if loaded:  # before XNNPACK takes the rest, which counts as a delegate too
-                taken, operators = delegated_operators(self._interpreter._get_ops_details())
-                self.placement = check_taken("LiteRT", Placement(device, taken, operators))
-            self._interpreter.allocate_tensors()
+                self.placement = check_taken("LiteRT", Placement(device, *delegated_operators(operators)))
+            if refused or (options and not loaded):
+                self._compile(artefact.model, device, len(operators), options, refused)
+            else:
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            if isinstance(error, AcceleratorError):
+            if isinstance(error, UnsupportedError):
                 raise
             raise _refusal(self.name, error, device) from None
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
@@ -79,11 +86,44 @@ class LiteRTBackend(Backend):
         self.inputs = tuple(_spec(detail) for detail in inputs)
         self.outputs = tuple(_spec(detail) for detail in outputs)
 
+    def _delegate(
+        self, library: Any, device: str, delegate: str | None, options: Mapping[str, Any] | None
+    ) -> tuple[list[Any], str]:
+        """The delegate for the device, if one is meant; or why none starts where there is another way."""
+        if device == "CPU":
+            return [], ""
+        try:
+            return [_load_delegate(library, device, delegate, options)], ""
+        except AcceleratorError as error:
+            if delegate is not None or not self._compiles:
+                raise
+            return [], str(error)
+
+    def _compile(
+        self, content: bytes, device: str, operators: int, options: Mapping[str, Any] | None, refused: str
+    ) -> None:
+        """The model in LiteRT's own accelerator; the interpreter is left to tell its inputs and outputs."""
+        try:
+            self._compiled = CompiledModel(
+                content,
+                self._interpreter.get_input_details(),
+                self._interpreter.get_output_details(),
+                device=device,
+                operators=operators,
+                threads=self._threads,
+                options=options,
+            )
+        except AcceleratorError as error:
+            raise AcceleratorError(f"{refused}; {error}" if refused else str(error)) from None
+        self.placement = self._compiled.placement
+
     def infer(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         if self._interpreter is None:
             raise BackendError(f"this {self.name} model is closed")
         self.check_inputs(inputs)
         try:
+            if self._compiled is not None:
+                return self._compiled.infer(inputs)
             for index, array in zip(self._input_indices, inputs, strict=True):
                 self._interpreter.set_tensor(index, array)
             self._interpreter.invoke()
@@ -92,7 +132,9 @@ class LiteRTBackend(Backend):
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 
     def close(self) -> None:
-        self._interpreter = None
+        if self._compiled is not None:
+            self._compiled.close()
+        self._interpreter = self._compiled = None
 
     @property
     def note(self) -> str:

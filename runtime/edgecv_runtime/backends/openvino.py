@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -56,6 +57,7 @@ class OpenVINOBackend(Backend):
         _check_device(device, core.available_devices)
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         self._threads, self._requested = threads or cpu.available_cores(), kernels
+        self._together = threads is None  # several at a time then share the cores, else each has its threads
         self.kernels = self.choose_kernels(kernels, manifest, device)
         if device == "CPU":
             config |= {"INFERENCE_NUM_THREADS": self._threads, "INFERENCE_PRECISION_HINT": "f32"}
@@ -67,9 +69,10 @@ class OpenVINOBackend(Backend):
         if device != "CPU" and device in core.available_devices and folder is not None:
             config["CACHE_DIR"] = folder
         config |= dict(options or {})
+        self._artefact, self._device = artefact, device
+        self._config, self._options = config, dict(options or {})
         try:
-            model = _read(core, openvino, artefact)
-            self._compiled: Any = core.compile_model(model, device, config)
+            self._compiled: Any = core.compile_model(_read(core, openvino, artefact), device, config)
             self._request: Any = self._compiled.create_infer_request()
             self._tensor: Any = openvino.Tensor
         except (RuntimeError, ValueError, TypeError) as error:  # a name in the file that is not UTF-8 is a ValueError
@@ -100,6 +103,35 @@ class OpenVINOBackend(Backend):
         except (RuntimeError, ValueError, TypeError) as error:
             raise BackendError(f"openvino cannot run this input: {_one_line(error)}") from None
         return outputs
+
+    def requests(self, count: int) -> list[Backend] | None:
+        """One compiled model, several infer requests.
+
+        On the CPU it is compiled anew with as many streams, or the requests would wait for one another. On other
+        devices the plugin runs as many at a time as suit it.
+        """
+        if self._request is None:
+            raise BackendError("this openvino model is closed")
+        try:
+            if self._device == "CPU":
+                self._compile_for(1 + count)
+            further = [copy.copy(self) for _ in range(count)]
+            for one in further:
+                one._request = self._compiled.create_infer_request()
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise BackendError(f"openvino makes no {1 + count} infer requests: {_one_line(error)}") from None
+        return list(further)
+
+    def _compile_for(self, requests: int) -> None:
+        """Take the place of what was compiled for one image at a time."""
+        openvino = require("openvino", install=self.install, purpose=f"back end {self.name!r}")
+        core = openvino.Core()
+        threads = self._threads if self._together else self._threads * requests
+        streams = {"NUM_STREAMS": str(min(requests, threads)), "INFERENCE_NUM_THREADS": threads}
+        config = {**self._config, **streams, **self._options}
+        self._request = self._compiled = None  # its memory goes before more is taken
+        self._compiled = core.compile_model(_read(core, openvino, self._artefact), self._device, config)
+        self._request = self._compiled.create_infer_request()
 
     def close(self) -> None:
         self._request = None

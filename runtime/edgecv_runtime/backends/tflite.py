@@ -16,6 +16,7 @@ class TFLiteBackend(LiteRTBackend):
     package: ClassVar[str] = "tflite_runtime"
     install: ClassVar[str] = "edgecv-runtime[tflite]"
     _module: ClassVar[str] = "tflite_runtime.interpreter"
+    _compiles: ClassVar[bool] = False
 
     def __init__(self, artefact: Artefact, **options: Any) -> None:
         super().__init__(artefact, **options)

@@ -52,7 +52,7 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_accelerator_options(parser: argparse.ArgumentParser) -> None:
-    """``--delegate``, ``--device-option`` and ``--fallback``, for commands that run a single bundle."""
+    """``--delegate``, ``--device-option`` and ``--fallback``, as `edgecv_runtime.load` takes them."""
     parser.add_argument(
         "--delegate", metavar="LIB", help="shared library that takes the model to an accelerator: libedgetpu.so.1"
     )

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from edgecv_runtime.cli.command import Command, add_backend_options, add_json_option, backend_options
+from edgecv_runtime.cli.command import (
+    Command,
+    add_accelerator_options,
+    add_backend_options,
+    add_json_option,
+    backend_options,
+)
 from edgecv_runtime.cli.output import kilobytes, say, say_json, table
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--pictures", metavar="DIR", help=f"write the pictures on which they differ to DIR/{SHEET}, with captions"
     )
     add_backend_options(parser)
+    add_accelerator_options(parser)
     add_json_option(parser)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecv_runtime.cli.command import add_backend_options, backend_options
+from edgecv_runtime.cli.command import add_accelerator_options, add_backend_options, backend_options
 from edgecv_runtime.cli.gallery_options import Action, opened
 from edgecv_runtime.cli.output import remark, say, say_json
 from edgecv_runtime.errors import InputError
@@ -36,6 +36,7 @@ def _add_pipeline_options(parser: argparse.ArgumentParser, *, required: bool = T
         "--quality", default="standard", metavar="GATE", help="what a face must be: off, standard or strict"
     )
     add_backend_options(parser)
+    add_accelerator_options(parser)
 
 
 def _pipeline(options: argparse.Namespace) -> FacePipeline:

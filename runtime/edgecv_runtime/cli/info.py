@@ -24,17 +24,24 @@ def print_bundle_info(path: str | Path, as_json: bool) -> int:
     report = bundle.report()
     provenance = cpu.provenance(manifest.proven_on)
     kernels = _kernels_here(bundle)
+    several = _sizes(bundle)
     if as_json:
         here = {"cpu": provenance.here, "cpu_differences": list(provenance.differences), **kernels}
-        say_json({"manifest": manifest.to_dict(), "report": report, "size": bundle.size, "here": here})
+        say_json(
+            {"manifest": manifest.to_dict(), "report": report, "size": bundle.size, "sizes": several, "here": here}
+        )
         return 0
     architecture = manifest.architecture.get("name", "foreign")
     options = ", ".join(f"{key} {value}" for key, value in manifest.architecture.get("options", {}).items())
     say(f"{manifest.name}: {manifest.task}, {architecture}{f' ({options})' if options else ''}")
     sizes = f"{kilobytes(bundle.artefact().size)} (bundle {kilobytes(bundle.size)})"
     say(f"  artefact   {manifest.format} {manifest.precision}, {sizes}")
+    if manifest.float_layers:
+        say(f"  precision  {manifest.described_precision(8)}")
     for spec in manifest.inputs:
         say(f"  input      {_tensor(spec)}, {_road(spec)}")
+    if len(several) > 1:
+        say(f"  sizes      {', '.join(several)}")
     for output in manifest.outputs:
         say(f"  output     {_tensor(output)}")
     parameters = ", ".join(f"{key} {value}" for key, value in manifest.decoder.parameters.items())
@@ -52,6 +59,13 @@ def print_bundle_info(path: str | Path, as_json: bool) -> int:
         found = " (found by edgecv verify)" if kernels["remembered"] else ""
         say(f"  kernels    {kernels['kernels']} here, on {kernels['backend']}{found}")
     return 0
+
+
+def _sizes(bundle: Bundle) -> list[str]:
+    """The input sizes that it holds, the largest first."""
+    from edgecv_runtime.sizes import sizes_of
+
+    return [f"{height}x{width}" for height, width in sizes_of(bundle)]
 
 
 def _kernels_here(bundle: Bundle) -> dict[str, Any]:
@@ -77,10 +91,12 @@ def _tensor(spec: TensorSpec) -> str:
 
 
 def _road(spec: InputSpec) -> str:
-    rule = spec.resize
-    how = f"{rule.mode} {rule.crop_fraction:g}" if rule.mode == "crop" else rule.mode
     normalization = spec.normalization
     units = "in graph" if normalization is None else f"mean {list(normalization.mean)} std {list(normalization.std)}"
+    if not spec.is_image:
+        return f"{spec.layout}, " + ("values as they are" if normalization is None else f"normalisation {units}")
+    rule = spec.resize
+    how = f"{rule.mode} {rule.crop_fraction:g}" if rule.mode == "crop" else rule.mode
     return f"{spec.color} {spec.layout}, resize {how} ({rule.interpolation}), normalisation {units}"
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _INSTEAD = {
     "top": "every result is given whole",
     "save": "use --sink DIR/",
-    "gallery": "names are given to one source, without these options",
 }
 _NAMED = re.compile(r"([A-Za-z][\w -]{0,31})=(.+)", re.DOTALL)
 
@@ -45,7 +44,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def add_live_options(parser: argparse.ArgumentParser) -> None:
-    """``--serve``, ``--token``, ``--sink``, ``--keep``, ``--mqtt``, ``--policy``, ``--track`` and ``--motion``."""
+    """``--serve``, ``--token``, ``--sink`` and what else is for sources that are watched."""
     live = parser.add_argument_group("cameras", "several may be given: --source door=rtsp://... --source yard=0")
     live.add_argument("--serve", metavar="HOST:PORT", help="a page with the live picture; /metrics and /healthz")
     live.add_argument(
@@ -66,16 +65,32 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
     )
     live.add_argument("--track", action="store_true", default=None, help="numbers that stay with an object")
     live.add_argument("--motion", action="store_true", default=None, help="leave out frames in which nothing moves")
+    live.add_argument(
+        "--deadline",
+        type=float,
+        metavar="MS",
+        help="from a frame's capture to its result: where it is missed, or the device is hot, first the rate is "
+        "lowered, then the input size (where BUNDLE holds several), then a --lighter bundle is taken",
+    )
+    live.add_argument("--lighter", action="append", metavar="B", help="a bundle for --deadline to fall back on")
 
 
 def is_live(options: argparse.Namespace) -> bool:
     """Whether a run needs the pipeline: several sources, one that has a name, or one of the options above."""
-    names = ("serve", "token", "sink", "keep", "mqtt", "policy", "track", "motion")
+    names = ("serve", "token", "sink", "keep", "mqtt", "policy", "track", "motion", "deadline", "lighter")
     return list(named_sources(options.source)) != ["0"] or any(getattr(options, name) is not None for name in names)
 
 
-def run_live(model: Model, options: argparse.Namespace) -> int:
-    """Until the sources end, somebody closes the window, or the process is told to stop."""
+def run_live(model: Model, options: argparse.Namespace, instead: dict[str, Any]) -> int:
+    """Until the sources end, somebody closes the window, or the process is told to stop.
+
+    Parameters
+    ----------
+    model : Model
+    options : Namespace
+    instead : dict
+        For the `Pipeline`: what is asked instead of the model, and what goes with it.
+    """
     from itertools import islice
 
     from edgecv_runtime.errors import InputError
@@ -84,22 +99,25 @@ def run_live(model: Model, options: argparse.Namespace) -> int:
     from edgecv_runtime.systemd.notify import Watchdog
     from edgecv_runtime.tracking import MotionGate
 
-    for name, instead in _INSTEAD.items():
+    for name, remedy in _INSTEAD.items():
         if getattr(options, name) is not None:
-            raise InputError(f"--{name} does not go with several sources, --serve or --sink: {instead}")
+            raise InputError(f"--{name} does not go with several sources, --serve or --sink: {remedy}")
     if options.token is not None and options.serve is None:
         raise InputError("--token goes with --serve")
+    if options.track and "finish" in instead:
+        raise InputError("--track is for detections; the faces of a --gallery have numbers already")
     sources = named_sources(options.source)
     with ExitStack() as opened:
+        chosen = {"model": model, **instead, **_governed(options, instead, opened)}
         sinks, preview = _sinks(model, options, len(sources), opened)
         pipeline = opened.enter_context(
             Pipeline(
-                model,
-                sources,
+                sources=sources,
                 policy=options.policy,
                 sinks=sinks,
                 track=bool(options.track),
                 motion=MotionGate if options.motion else None,
+                **chosen,
             )
         )
         if preview is not None:
@@ -111,6 +129,30 @@ def run_live(model: Model, options: argparse.Namespace) -> int:
             if any(window.quit for window in windows):
                 break
     return 0
+
+
+def _governed(options: argparse.Namespace, instead: dict[str, Any], opened: ExitStack) -> dict[str, Any]:
+    """``--deadline``: the governor, and the models it may take; they are closed with `opened`."""
+    from edgecv_runtime.cli.command import backend_options
+    from edgecv_runtime.errors import InputError
+    from edgecv_runtime.model import load_second
+    from edgecv_runtime.pipeline import Governor, ladder
+    from edgecv_runtime.sizes import load_smaller
+
+    if options.deadline is None:
+        if options.lighter:
+            raise InputError("--lighter goes with --deadline")
+        return {}
+    if instead:
+        raise InputError("--deadline is for the bundle alone, without --gallery and --tta")
+    how = backend_options(options)
+    smaller = [opened.enter_context(one) for one in load_smaller(options.bundle, **how)]
+    lighter = [opened.enter_context(load_second(path, **how)) for path in options.lighter or ()]
+    for one in (*smaller, *lighter) if options.score is not None else ():
+        one.configure(score_threshold=options.score)
+    levels = ladder(models=1 + len(lighter), sizes=1 + len(smaller))
+    governor = Governor(options.deadline / 1000, levels)
+    return {"governor": governor, "smaller": smaller, "lighter": lighter}
 
 
 def named_sources(sources: list[str]) -> dict[str, str]:

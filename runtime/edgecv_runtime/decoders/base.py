@@ -17,6 +17,8 @@ from edgecv_runtime.preprocess import Geometry
 # Decoder name -> "module:class". Each family adds its line.
 _DECODERS = {
     "classification": "edgecv_runtime.decoders.classification:ClassificationDecoder",
+    "signal-classification": "edgecv_runtime.decoders.array_classes:SignalDecoder",
+    "volume-classification": "edgecv_runtime.decoders.array_classes:VolumeDecoder",
     "ssd": "edgecv_runtime.decoders.ssd:SSDDecoder",
     "ssd-postprocessed": "edgecv_runtime.decoders.postprocessed:PostprocessedDecoder",
     "ultraface": "edgecv_runtime.decoders.ssd:UltraFaceDecoder",

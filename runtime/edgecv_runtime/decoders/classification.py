@@ -43,7 +43,6 @@ class ClassificationDecoder(Decoder):
                 f"the manifest says {self.parameters!r:.80}"
             )
         self._scores, self._features = self._roles(manifest)
-        self._size = manifest.inputs[0].size
         shape = manifest.outputs[self._scores].shape
         if len(shape) < 2 or any(size not in (1, None) for size in shape[1:-1]):
             raise BundleError(f"a classification output must be (batch, classes); the manifest says {list(shape)}")
@@ -67,6 +66,7 @@ class ClassificationDecoder(Decoder):
                 )
             return 0, None
         roles = output_roles(manifest, given, ("scores", "features"))
+        self._size = manifest.inputs[0].size
         shape, classes = (manifest.outputs[roles[role]].shape for role in ("features", "scores"))
         self._weights = unpack_weights(self.parameters.get("weights"))
         if len(shape) != 4 or (shape[3], classes[-1]) != self._weights.shape:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgecv_runtime.decoders.base import Outputs, output_roles
 from edgecv_runtime.decoders.detection import DetectionDecoder
 from edgecv_runtime.decoders.parameters import Parameter, Parameters
+from edgecv_runtime.decoders.skeleton import SKELETON, read_skeleton
 from edgecv_runtime.decoders.steady import score_map
 from edgecv_runtime.errors import BundleError
 from edgecv_runtime.manifest import Manifest
@@ -36,9 +37,7 @@ class MaskDecoder(DetectionDecoder):
         "score_threshold": Parameter(0.25, "detections that score lower are left out", 0, 1),
         "max_detections": Parameter(100, "most detections of a picture", 1, 10_000, whole=True),
         "mask_threshold": Parameter(0.5, "a pixel belongs to an object from this probability on", 0, 1),
-        "skeleton": Parameter(
-            None, "pairs of keypoints to join in a drawing", 0, 1000, shape=(None, 2), optional=True, whole=True
-        ),
+        "skeleton": SKELETON,
     }
 
     def __init__(self, manifest: Manifest) -> None:
@@ -55,10 +54,7 @@ class MaskDecoder(DetectionDecoder):
                 "keypoints (batch, D, h, h, K); "
                 f"the manifest says {', '.join(f'{role} {list(shape)}' for role, shape in shapes.items())}"
             )
-        self._skeleton = tuple((a, b) for a, b in self.values["skeleton"] or ())
-        count = shapes[_POINTS][4] if self._points else 0
-        if count is not None and any(max(pair) >= count for pair in self._skeleton):
-            raise BundleError(f"skeleton must join keypoints 0..{count - 1}; the manifest says {self._skeleton!r:.80}")
+        self._skeleton = read_skeleton(self.values["skeleton"], shapes[_POINTS][4] if self._points else 0)
 
     def decode(self, outputs: Outputs, geometry: Geometry) -> Detections:
         boxes, scores, classes, masks = (outputs[self._roles[role]] for role in _ROLES)
@@ -150,7 +146,7 @@ def _peaks(logits: Floats, boxes: Floats) -> Floats:
     """
     count, height, width, points = logits.shape
     maps = logits.transpose(0, 3, 1, 2).reshape(-1, height, width)
-    rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), width)
+    rows, columns = np.divmod(maps.reshape(len(maps), height * width).argmax(axis=1), width)
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), mode="edge")
     each = np.arange(len(maps))
     around = np.stack([padded[each, rows + dy, columns + dx] for dy in range(3) for dx in range(3)], axis=1)

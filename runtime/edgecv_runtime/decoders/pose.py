@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edgecv_runtime.decoders.base import Decoder, Outputs, logistic, only_output
 from edgecv_runtime.decoders.parameters import Parameter, Parameters, read_parameters
+from edgecv_runtime.decoders.skeleton import SKELETON, check_names, read_skeleton
 from edgecv_runtime.errors import BundleError
 from edgecv_runtime.manifest import Manifest
 from edgecv_runtime.preprocess import Geometry
@@ -26,9 +27,7 @@ class HeatmapPoseDecoder(Decoder):
     parameters_known: ClassVar[Parameters] = {
         "layout": Parameter("NHWC", "where the keypoints are", choices=("NHWC", "NCHW")),
         "activation": Parameter("none", "what the device still applies to the maps", choices=("none", "sigmoid")),
-        "skeleton": Parameter(
-            None, "pairs of keypoints to join in a drawing", 0, 1000, shape=(None, 2), optional=True, whole=True
-        ),
+        "skeleton": SKELETON,
     }
 
     def __init__(self, manifest: Manifest) -> None:
@@ -38,11 +37,8 @@ class HeatmapPoseDecoder(Decoder):
         if len(shape) != 4:
             raise BundleError(f"decoder 'heatmap-pose' reads (batch, H, W, K); the manifest says {list(shape)}")
         points = shape[3 if self.values["layout"] == "NHWC" else 1]
-        if self.labels is not None and points not in (None, len(self.labels)):
-            raise BundleError(f"there must be one label per keypoint: {points} keypoints, {len(self.labels)} labels")
-        self._skeleton = tuple((a, b) for a, b in self.values["skeleton"] or ())
-        if points is not None and any(max(pair) >= points for pair in self._skeleton):
-            raise BundleError(f"skeleton must join keypoints 0..{points - 1}; the manifest says {self._skeleton!r:.80}")
+        check_names(self.labels, points)
+        self._skeleton = read_skeleton(self.values["skeleton"], points)
         self.height, self.width = manifest.inputs[0].size
 
     def decode(self, outputs: Outputs, geometry: Geometry) -> Pose:

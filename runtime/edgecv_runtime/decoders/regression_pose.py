@@ -8,6 +8,7 @@ import numpy as np
 
 from edgecv_runtime.decoders.base import Decoder, Outputs, logistic, only_output
 from edgecv_runtime.decoders.parameters import Parameter, Parameters, read_parameters
+from edgecv_runtime.decoders.skeleton import SKELETON, check_names, read_skeleton
 from edgecv_runtime.errors import BundleError
 from edgecv_runtime.manifest import Manifest
 from edgecv_runtime.preprocess import Geometry
@@ -23,9 +24,7 @@ class RegressionPoseDecoder(Decoder):
     task = "pose"
     parameters_known: ClassVar[Parameters] = {
         "activation": Parameter("none", "what the device still applies to the values", choices=("none", "sigmoid")),
-        "skeleton": Parameter(
-            None, "pairs of keypoints to join in a drawing", 0, 1000, shape=(None, 2), optional=True, whole=True
-        ),
+        "skeleton": SKELETON,
     }
 
     def __init__(self, manifest: Manifest) -> None:
@@ -35,11 +34,8 @@ class RegressionPoseDecoder(Decoder):
         if len(shape) != 2 or (shape[1] is not None and (shape[1] < 2 or shape[1] % 2)):
             raise BundleError(f"decoder 'regression-pose' reads (batch, 2 K); the manifest says {list(shape)}")
         points = None if shape[1] is None else shape[1] // 2
-        if self.labels is not None and points not in (None, len(self.labels)):
-            raise BundleError(f"there must be one label per keypoint: {points} keypoints, {len(self.labels)} labels")
-        self._skeleton = tuple((a, b) for a, b in self.values["skeleton"] or ())
-        if points is not None and any(max(pair) >= points for pair in self._skeleton):
-            raise BundleError(f"skeleton must join keypoints 0..{points - 1}; the manifest says {self._skeleton!r:.80}")
+        check_names(self.labels, points)
+        self._skeleton = read_skeleton(self.values["skeleton"], points)
         self.height, self.width = manifest.inputs[0].size
 
     def decode(self, outputs: Outputs, geometry: Geometry) -> Pose:

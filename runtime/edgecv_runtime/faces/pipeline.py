@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,14 +102,14 @@ class FacePipeline:
     second_look : bool
         Run the detector once more on the surroundings of each face that is too small or too large for it (see
         `refinement`): landmarks are then far more exact.
-    backend, device, threads, kernels
+    backend, device, threads, kernels, delegate, options, fallback
         As in `load`, for the bundles given as paths.
 
     Raises
     ------
     UnsupportedError
         A bundle of another task; a detector without landmarks where they are needed.
-    InputError, MissingFileError, BundleError, MissingPackageError, BackendError
+    InputError, MissingFileError, BundleError, MissingPackageError, BackendError, AcceleratorError
 
     Examples
     --------
@@ -128,10 +129,14 @@ class FacePipeline:
         device: str | None = None,
         threads: int | None = None,
         kernels: str = "auto",
+        delegate: str | Path | None = None,
+        options: Mapping[str, Any] | None = None,
+        fallback: str | None = None,
     ) -> None:
         self.gate = gate_of(quality)
         self._second_look = second_look
-        how = {"backend": backend, "device": device, "threads": threads, "kernels": kernels}
+        how: dict[str, Any] = {"backend": backend, "device": device, "threads": threads, "kernels": kernels}
+        how |= {"delegate": delegate, "options": options, "fallback": fallback}
         with ExitStack() as opened:  # where the second bundle is refused, the first must not stay open
             self.embedder = _open(embedder, "embedding", "embedder", opened, how)
             self.detector = None if detector is None else _open(detector, "detection", "detector", opened, how)

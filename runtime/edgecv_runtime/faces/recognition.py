@@ -129,6 +129,14 @@ class NamedFaces:
         return {"faces": [face.to_dict() for face in self.faces]}
 
 
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """The faces of one picture and what each of them says of a name; None where the quality gate refused it."""
+
+    faces: tuple[Face, ...]
+    votes: tuple[Vote | None, ...]
+
+
 class FaceRecognizer:
     """Who is in the picture.
 
@@ -167,8 +175,21 @@ class FaceRecognizer:
         ----------
         image : (H, W, 3) uint8 RGB array, or a path
         """
+        return self.name(self.look(image))
+
+    def look(self, image: Any) -> Looked:
+        """Find, align, embed and identify: what one picture says, whatever came before it.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8 RGB array, or a path
+        """
         faces = self.pipeline.faces(image)
-        votes = [self._vote(face) for face in faces]
+        return Looked(tuple(faces), tuple(self._vote(face) for face in faces))
+
+    def name(self, looked: Looked) -> NamedFaces:
+        """The vote over what was seen; of a video, picture after picture."""
+        faces, votes = looked.faces, looked.votes
         if self.voting is None:
             named = [
                 NamedFace(face, None, None, votes=0, share=0.0)

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.errors import InputError
+from edgecv_runtime.metrics.keypoint_accuracy import KeypointAccuracy
 from edgecv_runtime.metrics.matching import OVERLAPS, RECALLS, Floats, Picture, accumulate, match
 from edgecv_runtime.metrics.overlaps import box_overlaps, mask_areas, mask_overlaps
-
-if TYPE_CHECKING:
-    from edgecv_runtime.metrics.keypoints import KeypointAccuracy
 
 # Areas in square pixels of the source image.
 SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}

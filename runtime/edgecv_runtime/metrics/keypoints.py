@@ -3,62 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgecv_runtime.errors import InputError
 from edgecv_runtime.metrics.coco import SIZES, Found, Truth, mean_of
+from edgecv_runtime.metrics.keypoint_accuracy import KeypointAccuracy
 from edgecv_runtime.metrics.matching import OVERLAPS, RECALLS, Picture, accumulate, match
 from edgecv_runtime.metrics.overlaps import COCO_DEVIATIONS, keypoint_similarity, keypoint_sizes
 
 _MOST = 20  # detections of a class in a picture
 _SIZES = {name: SIZES[name] for name in ("all", "medium", "large")}  # COCO labels no keypoints of small people
-
-
-@dataclass(frozen=True)
-class KeypointAccuracy:
-    """Average precision (AP) and recall (AR) by object keypoint similarity; NaN where there is nothing to find.
-
-    Attributes
-    ----------
-    map, map50, map75 : float
-        AP over similarities 0.50, 0.55, … 0.95, at 0.50, and at 0.75.
-    map_medium, map_large : float
-        As `map`, of objects from 32² to 96², and above that many pixels.
-    ar, ar50, ar75, ar_medium, ar_large : float
-        As those, recall.
-    n : int
-        Pictures.
-    objects : int
-        Objects with at least one labelled keypoint.
-    skipped : int
-        Pictures that could not be read.
-    """
-
-    map: float
-    map50: float
-    map75: float
-    map_medium: float
-    map_large: float
-    ar: float
-    ar50: float
-    ar75: float
-    ar_medium: float
-    ar_large: float
-    n: int
-    objects: int
-    skipped: int = 0
-
-    @property
-    def score(self) -> float:
-        """The figure that a budget is about."""
-        return self.map50
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def keypoint_precision(

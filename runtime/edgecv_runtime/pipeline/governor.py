@@ -1,4 +1,4 @@
-"""What gives way when the device is too slow or too hot: first the frame rate, then the model.
+"""What gives way when the device is too slow or too hot: first the frame rate, then the input size, then the model.
 
 Each step is logged and kept. Going down takes a short while of trouble, going up a long while of calm, and a step up
 that leads straight back down makes the next attempt wait twice as long: no swinging to and fro.
@@ -31,14 +31,17 @@ class Level:
         Least seconds between two frames; 0: as they come.
     model : int
         Which of the models, the heaviest first.
+    size : int
+        Which of the model's input sizes, the largest first.
     """
 
     interval: float = 0.0
     model: int = 0
+    size: int = 0
 
     def __str__(self) -> str:
         rate = "every frame" if self.interval == 0 else f"{1 / self.interval:g} frames a second"
-        return f"{rate}, model {self.model}"
+        return f"{rate}, model {self.model}" + (f", input size {self.size}" if self.size else "")
 
 
 @dataclass(frozen=True)
@@ -80,19 +83,30 @@ def read_strain() -> Strain:
     return Strain(look().hottest, throttled_now())
 
 
-def ladder(rates: Sequence[float] = (15.0, 5.0, 2.0), models: int = 1) -> tuple[Level, ...]:
-    """The usual order: lower rates with the first model, then the next model at full rate, and so on.
+def ladder(rates: Sequence[float] = (15.0, 5.0, 2.0), models: int = 1, sizes: int = 1) -> tuple[Level, ...]:
+    """The usual order: lower rates, then the next smaller input size at full rate and so on, then the next model.
+
+    Parameters
+    ----------
+    rates : sequence of float
+        Frames a second.
+    models, sizes : int
+        How many models there are, and how many input sizes of the first.
 
     Raises
     ------
     InputError
-        A rate that is not above 0, or no model.
+        A rate that is not above 0, no model or no size.
     """
-    if models < 1 or any(rate <= 0 for rate in rates):
-        raise InputError(f"rates must be above 0 and models at least 1; received {list(rates)} and {models}")
+    if models < 1 or sizes < 1 or any(rate <= 0 for rate in rates):
+        raise InputError(
+            "rates must be above 0, models and sizes at least 1; "
+            f"received {list(rates)}, models {models} and sizes {sizes}"
+        )
     return tuple(
-        Level(interval, model)
+        Level(interval, model, size)
         for model in range(models)
+        for size in range(1 if model else sizes)
         for interval in (0.0, *(1 / rate for rate in sorted(rates, reverse=True)))
     )
 

@@ -21,6 +21,7 @@ from typing import Any
 from edgecv_runtime import cpu
 from edgecv_runtime.errors import EdgecvError, InputError
 from edgecv_runtime.model import Model
+from edgecv_runtime.pipeline.answering import Answering
 from edgecv_runtime.pipeline.governor import Governor
 from edgecv_runtime.pipeline.outcome import CameraReport, Outcome, Sink
 from edgecv_runtime.pipeline.scheduler import Scheduler, Turn
@@ -36,7 +37,7 @@ class Pipeline:
 
     Parameters
     ----------
-    model : Model
+    model : Model or Answering
         It stays the caller's to close; what it is configured to counts from the next frame on.
     sources : str, sequence of str, or mapping of name to source
         As `open_stream` takes them, or open streams.
@@ -44,24 +45,31 @@ class Pipeline:
         As in `open_stream`.
     workers : int, optional
         Frames that are worked on at a time. Default: 1 for sources whose frames grow old, 2 for sources that wait.
-        Every further worker loads the model once more, with as many threads: load it with ``threads=1`` for several.
+        On OpenVINO each is an infer request of the one model. Elsewhere every further worker loads the model once
+        more, with as many threads: load it with ``threads=1`` for several.
     sinks : sequence of Sink
         Each is given every outcome, in order, before the iterator gives it out; they are closed with the pipeline.
     track : bool
         Number detections (`Tracker`).
+    finish : callable, optional
+        Makes for each camera, given its name, what is done with its results, one after the other in the order of its
+        frames: what needs to know what came before.
     motion : callable, optional
         Makes a `MotionGate` for each camera: frames in which nothing moves are not looked at.
     governor : Governor, optional
-        Lowers the rate, then takes a lighter model, when results come late or the device is hot. One worker then.
+        Lowers the rate, then the input size, then takes a lighter model, when results come late or the device is hot.
+        One worker then.
+    smaller : sequence of Model
+        For the governor: the model at smaller input sizes, the largest first (`edgecv_runtime.sizes.load_smaller`).
     lighter : sequence of Model
-        For the governor, the heaviest first; they stay the caller's to close.
+        For the governor: other models, the heaviest first. Both stay the caller's to close.
     stream_options : mapping, optional
         For `open_stream`: backoff, stall_after and so on.
 
     Raises
     ------
     InputError
-        No source, no worker, or a level of the governor without its model.
+        No source, no worker, or a level of the governor without its model or size.
     EdgecvError
         A source cannot be opened.
 
@@ -74,34 +82,34 @@ class Pipeline:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Answering,
         sources: str | Path | Sequence[Any] | Mapping[str, Any],
         *,
         policy: str | None = None,
         workers: int | None = None,
         sinks: Sequence[Sink] = (),
         track: bool = False,
+        finish: Callable[[str], Callable[[Any], Any]] | None = None,
         motion: Callable[[], MotionGate] | None = None,
         governor: Governor | None = None,
-        lighter: Sequence[Model] = (),
+        smaller: Sequence[Model | Answering] = (),
+        lighter: Sequence[Model | Answering] = (),
         stream_options: Mapping[str, Any] | None = None,
     ) -> None:
         named = _named(sources)
         if workers is not None and workers < 1:
             raise InputError(f"workers must be at least 1; received {workers}")
         self.model = model
-        self._governor, self._ladder = governor, (model, *lighter)
-        if governor is not None and max(level.model for level in governor.levels) >= len(self._ladder):
-            raise InputError(
-                f"the governor's levels name model {max(level.model for level in governor.levels)}; "
-                f"there are {len(self._ladder)} models: pass lighter ones"
-            )
+        self._governor = governor
+        self._ladder: tuple[tuple[Model | Answering, ...], ...] = ((model, *smaller), *((one,) for one in lighter))
+        _check_levels(governor, self._ladder)
         self._streams = _opened(named, policy, dict(stream_options or {}))
         waits = not any(isinstance(stream, LiveStream) and stream.drops for stream in self._streams.values())
         alone = motion is not None or governor is not None  # one frame after the other, or they could not compare
         self._count = 1 if alone else workers or (_ON_DEMAND if waits and cpu.available_cores() > 1 else 1)
         self._reports = {name: CameraReport(name, stream.name) for name, stream in self._streams.items()}
         self._trackers = {name: Tracker() for name in self._streams} if track else {}
+        self._finishers = {name: finish(name) for name in self._streams} if finish is not None else {}
         self._gates = {name: motion() for name in self._streams} if motion is not None else {}
         self._last_begun = dict.fromkeys(self._streams, -math.inf)
         self._sinks = tuple(sinks)
@@ -143,6 +151,9 @@ class Pipeline:
         return outcome
 
     def _finished(self, outcome: Outcome) -> Outcome:
+        finisher = self._finishers.get(outcome.camera)
+        if finisher is not None:
+            outcome = replace(outcome, result=finisher(outcome.result))
         tracker = self._trackers.get(outcome.camera)
         if tracker is not None and isinstance(outcome.result, Detections):
             outcome = replace(outcome, result=tracker.update(outcome.result, outcome.frame.timestamp))
@@ -175,7 +186,7 @@ class Pipeline:
 
     def configure(self, **parameters: Any) -> None:
         """Change the decoder's parameters from the next frame on, as `Model.configure`."""
-        for replica in {*self._replicas, *self._ladder}:
+        for replica in {*self._replicas, *(one for models in self._ladder for one in models)}:
             replica.configure(**parameters)
 
     def close(self) -> None:
@@ -209,7 +220,7 @@ class Pipeline:
 
     # -- the workers -----------------------------------------------------------------------------------------------
 
-    def _work(self, model: Model) -> None:
+    def _work(self, model: Model | Answering) -> None:
         try:
             while (turn := self._scheduler.take()) is not None:
                 if not self._hand_in(turn.number, self._answer(model, turn)):
@@ -225,20 +236,21 @@ class Pipeline:
                 self._busy -= 1
                 self._change.notify_all()
 
-    def _answer(self, model: Model, turn: Turn) -> Outcome | None:
+    def _answer(self, model: Model | Answering, turn: Turn) -> Outcome | None:
         frame, report = turn.frame, self._reports[turn.camera]
         if self._governor is not None:
             level = self._governor.level
             if frame.captured - self._last_begun[turn.camera] < level.interval:
                 return None
-            self._last_begun[turn.camera], model = frame.captured, self._ladder[level.model]
+            self._last_begun[turn.camera], model = frame.captured, self._ladder[level.model][level.size]
         if not isinstance(self._streams[turn.camera], LiveStream):
             report.frames_in += 1
         gate = self._gates.get(turn.camera)
         if gate is not None and not gate.moving(frame.image, frame.timestamp):
             return None
         begun = time.monotonic()
-        result, seconds = model.timed(frame.image)
+        # A model converts what it looks at; what stands in for one takes pictures.
+        result, seconds = model.timed(frame.pixels) if isinstance(model, Model) else model.timed(frame.image)
         seconds = {"wait": begun - frame.captured, **seconds}
         now = time.monotonic()
         if self._governor is not None:
@@ -263,6 +275,20 @@ def _named(sources: Any) -> dict[str, Any]:
     return named
 
 
+def _check_levels(governor: Governor | None, ladder: Sequence[Sequence[Any]]) -> None:
+    """Every level must have its model, and that its size."""
+    for level in () if governor is None else governor.levels:
+        if level.model >= len(ladder):
+            raise InputError(
+                f"the governor's levels name model {level.model}; there are {len(ladder)} models: pass lighter ones"
+            )
+        if level.size >= len(ladder[level.model]):
+            raise InputError(
+                f"the governor's levels name input size {level.size} of model {level.model}, which has "
+                f"{len(ladder[level.model])}: pass smaller ones"
+            )
+
+
 def _opened(named: Mapping[str, Any], policy: str | None, options: dict[str, Any]) -> dict[str, Stream]:
     streams: dict[str, Stream] = {}
     try:
@@ -275,6 +301,6 @@ def _opened(named: Mapping[str, Any], policy: str | None, options: dict[str, Any
     return streams
 
 
-def _replicas(model: Model, count: int) -> list[Model]:
+def _replicas(model: Model | Answering, count: int) -> list[Any]:
     """The model itself, and further instances of it that share the threads."""
-    return [model] if count == 1 else [model, *(model.replica() for _ in range(count - 1))]
+    return [model] if count == 1 else [model, *model.replicas(count - 1)]

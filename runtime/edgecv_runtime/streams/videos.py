@@ -72,7 +72,8 @@ class _AVVideo(Video):
             self._container = av.open(str(path))
             stream = self._container.streams.video[0]
             stream.thread_type = "AUTO"
-            stream.codec_context.thread_count = cpu.available_cores()
+            # Two more than there are cores: while one of them waits for its turn, or for a model, another has work.
+            stream.codec_context.thread_count = cpu.available_cores() + 2
             self._frames = _decoded(self._container, stream)
             first = next(self._frames)
         except (OSError, ValueError, IndexError, StopIteration):  # PyAV's errors are of the first two kinds

@@ -59,9 +59,10 @@ def test_proposals_are_the_best_anchors_decoded_clipped_and_suppressed() -> None
     anchors = pixel_anchors((6, 8), shapes, size)
     assert layer.anchors.shape == (144, 4)
     np.testing.assert_array_equal(anchors[4], [12, 4, 24, 12])  # cell (0, 1), the second shape
-    objects = generator.random((2, 144)).astype(np.float32)
+    objects = generator.uniform(0.01, 0.99, (2, 144)).astype(np.float32)
     offsets = generator.normal(0, 1, (2, 144, 4)).astype(np.float32)
-    found, scores = (np.asarray(t) for t in layer([np.stack([1 - objects, objects], axis=-1), offsets]))
+    logits = np.log(np.stack([1 - objects, objects], axis=-1)) + generator.normal(0, 3, (2, 144, 1))  # a common part
+    found, scores = (np.asarray(t) for t in layer([logits.astype(np.float32), offsets]))
     assert found.shape == (2, 20, 4) and scores.shape == (2, 20)
     for row in range(2):
         order = np.argsort(-objects[row], kind="stable")[:100]
@@ -70,8 +71,17 @@ def test_proposals_are_the_best_anchors_decoded_clipped_and_suppressed() -> None
         kept = suppress(decoded, objects[row, order], 0.6).indices
         kept = kept[((decoded[kept, 2:] - decoded[kept, :2]) >= 1).all(axis=1)][:20]
         np.testing.assert_allclose(found[row, : len(kept)], decoded[kept], atol=1e-3)
-        np.testing.assert_array_equal(scores[row, : len(kept)], objects[row, order[kept]])
+        np.testing.assert_allclose(scores[row, : len(kept)], objects[row, order[kept]], atol=1e-5)
         assert not found[row, len(kept) :].any() and not scores[row, len(kept) :].any()
+
+
+def test_sure_anchors_are_told_apart() -> None:
+    """Both probabilities are 1 in float32; the surer one comes first."""
+    layer = Proposals((1, 2), [(8, 8)], (8, 16), count=2, candidates=2)
+    logits = np.float32([[[-20, 20], [-30, 30]]])
+    found, scores = (np.asarray(t) for t in layer([logits, np.zeros((1, 2, 4), np.float32)]))
+    assert scores.tolist() == [[1, 1]]
+    assert found[0].tolist() == [[8, 0, 16, 8], [0, 0, 8, 8]]
 
 
 def test_regions_decode_class_by_class() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from edgecv.layers.graph import without_weights
 from edgecv.models import registry
 from edgecv.models.factory import architecture_of
 from edgecv.models.registry import get_record, list_models
-from edgecv_runtime.decoders.base import decoder_names
-from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.decoders import make_decoder
+from edgecv_runtime.errors import BundleError, InputError, MissingFileError
+from edgecv_runtime.manifest import DecoderSpec, InputSpec, Manifest, TensorSpec
 
 # Graphs of so many layers that building them takes seconds, even without weights.
 BIG = (
@@ -38,6 +40,22 @@ BIG = (
 )
 
 
+def manifest_of(model: Any, decoder: DecoderSpec, labels: tuple[str, ...]) -> Manifest:
+    """As a bundle of this detector would have it."""
+    outputs = zip(model.output_names, model.outputs, strict=True)
+    return Manifest(
+        name=model.name,
+        task="detection",
+        architecture={"name": model.name},
+        format="onnx",
+        precision="fp32",
+        inputs=(InputSpec("image", (1, *model.input_shape[1:]), "uint8"),),
+        outputs=tuple(TensorSpec(name, (1, *output.shape[1:]), "float32") for name, output in outputs),
+        decoder=decoder,
+        labels=labels,
+    )
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in BIG else name for name in list_models()]
 )
@@ -55,12 +73,14 @@ def test_every_model_builds_as_its_record_says(name: str) -> None:
         assert model.output_shape == model.input_shape
     elif record.task == "pose":  # a map for every joint, or x and y of it
         assert model.output_shape[-1] == record.classes * (1 if len(model.output_shape) == 4 else 2)
-    elif record.task == "detection":  # each output has a role in the decoder
+    elif record.task == "detection":  # the device's decoder takes the outputs as they are
         assert record.decoder is not None
-        decoder, parameters = record.decoder(record.input_shape, record.classes, record.check_options({}))
-        assert decoder in decoder_names()
-        roles = parameters.get("outputs", {"all": model.output_names[0]})
-        assert set(roles.values()) <= set(model.output_names)
+        spec = DecoderSpec(*record.decoder(record.input_shape, record.classes, record.check_options({})))
+        labels = tuple(f"class {index}" for index in range(record.classes))
+        assert make_decoder(manifest_of(model, spec, labels)).task == "detection"
+        if spec.name != "mask":  # whose outputs hold indices of classes, not a column for each
+            with pytest.raises(BundleError, match="one label per class"):
+                make_decoder(manifest_of(model, spec, labels[1:]))
     else:
         outputs = record.classes or next(option.default for option in record.options if option.name == "dimension")
         assert model.output_shape == (None, outputs)

@@ -64,7 +64,17 @@ def test_mask_rcnn_has_the_paper_s_outputs() -> None:
     assert sum(layer.name.startswith("mask_conv") for layer in model.layers) == 4
     assert sum(layer.name.startswith("keypoint_conv") for layer in model.layers) == 8
     with without_weights():
-        assert edgecv.create_model("mask_rcnn").count_params() == get_record("mask_rcnn").parameters
+        model, record = edgecv.create_model("mask_rcnn"), get_record("mask_rcnn")
+    assert model.count_params() == record.parameters
+    cost = complexity(model)
+    assert cost.macs == record.macs
+    # A hundred detections have a mask each: 14 · 14 places, 256 filters of 3 · 3 · 1024.
+    heads = {row.name: row.macs for row in cost.layers}
+    assert heads["mask_conv1"] == 100 * 14 * 14 * 256 * 3 * 3 * 1024
+    assert heads["roi_fc6"] == 300 * 7 * 7 * 1024 * 1024
+    sizes = {row.name: row.activation_bytes for row in cost.layers}
+    assert sizes["mask_features"] == 4 * 100 * 14 * 14 * 1024
+    assert sizes["masks"] == 4 * 100 * 28 * 28
 
 
 def test_overfeat_is_table_1() -> None:

@@ -165,5 +165,5 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "scipy" else find(name))
     assert choose_method(None) == "adam"
-    with pytest.raises(MissingPackageError, match="l-bfgs needs SciPy: pip install scipy, or take method adam"):
+    with pytest.raises(MissingPackageError, match=r"needs SciPy: pip install 'edgecv\[style\]', or take method adam"):
         choose_method("l-bfgs")

@@ -10,8 +10,9 @@ import pytest
 import edgecv
 from edgecv.data.shapes import SHAPE_CLASSES, ShapesSample, generate_shapes
 from edgecv.detection.boxes import iou_matrix
+from edgecv.two_stage.fit import TrainingOptions, normalise
 from edgecv.two_stage.region_proposals import propose_regions, segment
-from edgecv.two_stage.train import TrainingOptions, normalise, train_two_stage, training_network
+from edgecv.two_stage.train import train_two_stage, training_network
 from edgecv_runtime.errors import InputError
 
 TINY: dict[str, Any] = {"backbone": "plain", "alpha": 0.25, "dense_width": 16, "roi_size": 3, "anchor_scale": 0.25}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,30 +11,33 @@ import numpy as np
 import pytest
 
 import edgecv_runtime as ert
+from edgecv_export.commands.wrap_examples import EXAMPLES
 from edgecv_runtime.suppression.overlap import iou
 
 pytestmark = pytest.mark.data
 
-COMMANDS = {
-    "yolox": ("detection/yolox_nano.onnx", "--decoder", "yolox", "--labels", "{models}/detection/coco80.names"),
-    "yolox in graph": (
-        "detection/yolox_nano.onnx", "--decoder", "yolox", "--nms-in-graph",
-        "--labels", "{models}/detection/coco80.names",
-    ),
-    "ssd": (
-        "detection/ssd_mobilenet_v1_coco_quant.tflite", "--decoder", "ssd-postprocessed", "--set", "class_offset=1",
-        "--labels", "{models}/detection/ssd_labelmap.txt",
-    ),
-    "ultraface slim": ("face/ultraface_slim_320.onnx", "--decoder", "ultraface"),
-    "ultraface slim in graph": ("face/ultraface_slim_320.onnx", "--decoder", "ultraface", "--nms-in-graph"),
-    "ultraface rfb": ("face/ultraface_rfb_320.onnx", "--decoder", "ultraface"),
-    "blazeface short": ("face/blazeface_short_range.tflite", "--decoder", "blazeface"),
-    "blazeface back": ("face/blazeface_back.tflite", "--decoder", "blazeface"),
-    "deeplab float": (
-        "segmentation/deeplabv3_257_float.tflite", "--task", "segmentation", "--mean", "127.5", "--std", "127.5",
-    ),
-    "deeplab int8": ("segmentation/deeplabv3_mnv2_dm05_pascal_quant.tflite", "--task", "segmentation"),
-}  # fmt: skip
+# What the tests call each -> its title in the help.
+TITLES = {
+    "yolox": "YOLOX-nano, COCO's 80 classes",
+    "yolox in graph": "the same with suppression in the graph",
+    "ssd": "SSD MobileNet, whose labels begin with a background",
+    "ultraface slim": "UltraFace, slim",
+    "ultraface slim in graph": "UltraFace, slim, with suppression in the graph",
+    "ultraface rfb": "UltraFace, RFB",
+    "blazeface short": "BlazeFace for portraits",
+    "blazeface back": "BlazeFace for groups",
+    "deeplab float": "DeepLab v3, float",
+    "deeplab int8": "DeepLab v3, int8",
+}
+
+
+def test_the_help_shows_every_command(edgecv_command: Callable[..., Any]) -> None:
+    shown = edgecv_command("wrap", "--help").out.splitlines()
+    page = (Path(__file__).parents[3] / "export" / "README.md").read_text(encoding="utf-8")
+    for title, command in EXAMPLES.items():
+        assert shown[shown.index(f"  # {title}") + 1] == f"  {command}"
+        assert f"# {title}\n{command}\n" in page
+    assert set(TITLES.values()) == set(EXAMPLES)
 
 
 @pytest.fixture
@@ -41,10 +45,11 @@ def wrapped(edgecv_command: Callable[..., Any], data_dir: Path, tmp_path: Path) 
     """The bundle that a command writes; whatever it says, ``edgecv verify`` agrees."""
 
     def wrap(name: str) -> Path:
-        file, *words = COMMANDS[name]
-        out = tmp_path / f"{name.replace(' ', '_')}.edgecv"
-        models = data_dir / "models"
-        ran = edgecv_command("wrap", models / file, *(word.format(models=models) for word in words), "-o", out)
+        program, *words = shlex.split(EXAMPLES[TITLES[name]])
+        assert program == "edgecv"
+        there = {path.name: path for path in (data_dir / "models").glob("*/*")}
+        out = tmp_path / words[-1]
+        ran = edgecv_command(*(there.get(word, word) for word in words[:-1]), out)
         assert (ran.status, ran.err) == (0, "")
         assert ert.verify(out).passed
         return out

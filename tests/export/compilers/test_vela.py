@@ -10,12 +10,14 @@ import pytest
 
 from edgecv_export.compatibility import place
 from edgecv_export.compilers.vela import CONFIGURATIONS, Options, compile_model, placement
-from edgecv_export.compilers.vela_memory import predict_sram
+from edgecv_export.compilers.vela_memory import predict_arena, predict_sram
 from edgecv_export.tflite_graph import read_graph
 from edgecv_runtime.errors import BackendError, InputError, MissingPackageError
 from edgecv_targets import load_accelerator
 
 pytest.importorskip("ethosu")
+
+WHOLE = ("mobilenet_v1", "mobilenet_v2", "efficientnet_lite0", "ssdlite_mobilenet_v2", "unet_same")
 
 DATABASE = """<?xml version='1.0' encoding='UTF-8'?>
 <debug source="x">
@@ -102,9 +104,25 @@ def test_a_cache_is_the_most_that_is_taken(made: Callable[..., Any]) -> None:
     assert predict_sram(graph, Options("ethos-u65-256", memory_mode="Dedicated_Sram_512KB")) == min(shared, 512 * 1024)
 
 
+def test_what_is_only_joined_is_written_to_its_part_of_the_whole(tflite_file: Callable[..., bytes]) -> None:
+    """By hand: a short cut around two operators, joined with their result, which has no place of its own.
+
+    While the second runs, there are the short cut (8·8·16 = 1024 bytes), what it reads (256) and the whole (2048).
+    """
+    shapes = {"x": (8, 8, 16), "skip": (8, 8, 16), "deep": (4, 4, 16), "more": (8, 8, 16), "whole": (8, 8, 32)}
+    tensors = {name: {"shape": (1, *shape)} for name, shape in (shapes | {"y": (1, 1, 16)}).items()}
+    joined = ("CONCATENATION", ["skip", "more"], ["whole"], "ConcatenationOptions", {"axis": 3})
+    chain = [("x", "skip"), ("skip", "deep"), ("deep", "more"), ("whole", "y")]
+    operators = [("RELU", [given], [made], None, {}) for given, made in chain]
+    operators.insert(3, joined)
+    assert predict_arena(read_graph(tflite_file(tensors, operators, ["x"], ["y"]))) == 1024 + 256 + 2048
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("configuration", ["ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u85-256"])
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v1", "mobilenet_v2", "efficientnet_lite0", "ssdlite_mobilenet_v2", "unet_same"]
+)
 def test_whole_models_run_on_the_npu_as_foretold(
     int8_at_224: Callable[[str], bytes], name: str, configuration: str
 ) -> None:

@@ -104,6 +104,21 @@ def test_grouped_weights_have_their_own_shape() -> None:
     assert {(4, 1, 1, 3, 3), (4, 1, 1, 1, 1)} <= shapes
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_shorter_text_is_the_same_network(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgecv_export.formats import openvino as openvino_format
+
+    content = quantized(groups=groups)
+    short = from_onnx(content)
+    monkeypatch.setattr(openvino_format, "compact_ir", lambda text: text)
+    long = from_onnx(content)
+    assert len(short.model) < 0.6 * len(long.model)
+    assert short.weights == long.weights
+    for seed in range(3):
+        image = np.random.default_rng(seed).integers(0, 256, (1, SIZE, SIZE, 4), np.uint8)
+        np.testing.assert_array_equal(answers(loaded(short), image), answers(loaded(long), image))
+
+
 def test_usual_attributes_are_left_out() -> None:
     text = from_onnx(quantized()).model.decode()
     (convolution,) = re.findall(r'<layer [^>]*type="Convolution".*?</layer>', text)

@@ -20,6 +20,7 @@ from edgecv_runtime.backends.accelerators import Placement, delegated_operators,
 from edgecv_runtime.backends.providers import choose_provider, provider_list
 from edgecv_runtime.compiled import COMPILED_MEMBER
 from edgecv_runtime.errors import AcceleratorError, InputError
+from edgecv_runtime.manifest import DecoderSpec
 
 Check = Callable[[pytest.ExceptionInfo[Any]], str]
 AZURE = "AzureExecutionProvider"  # built into every onnxruntime wheel, and takes nothing but its own operators
@@ -97,20 +98,12 @@ def test_a_delegate_that_cannot_be_used(
         open_backend(tiny.artefact("tflite"), delegate=library or delegate, options=options, fallback="cpu").close()
 
 
-def test_a_device_without_a_delegate_is_looked_for(tiny: Any, one_line: Check) -> None:
-    with pytest.raises(AcceleratorError) as caught:
-        open_backend(tiny.artefact("tflite"), device="npu")
-    assert "no delegate for NPU starts here (tried libedgetpu.so.1, " in one_line(caught)
-
-
 def test_device_and_delegate_must_agree(tiny: Any, delegate: str) -> None:
     artefact = tiny.artefact("tflite")
     with pytest.raises(AcceleratorError, match="takes the model off the CPU; received device 'CPU'"):
         open_backend(artefact, device="CPU", delegate=delegate)
     with pytest.raises(AcceleratorError, match="is for device 'NPU'; received 'GPU'"):
         open_backend(artefact, device="GPU", delegate="/usr/lib/libedgetpu.so.1.0")
-    with pytest.raises(AcceleratorError, match="options for delegates only"):
-        open_backend(artefact, options={"factor": 2})
     with pytest.raises(AcceleratorError, match="'onnxruntime' takes no delegates"):
         open_backend(tiny.artefact("onnx"), delegate=delegate)
     with pytest.raises(InputError, match="fallback must be cpu, or left out; received 'gpu'"):
@@ -160,7 +153,7 @@ def test_the_compiled_artefact_runs_with_its_own_delegate_only(tiny: Any, delega
     for library, expected in ((None, plain), (delegate, plain), (str(own), 2 * bias - plain)):
         with ert.load(path, delegate=library) as model:
             np.testing.assert_array_equal(model.outputs(image)[0][0], expected)
-            assert model.replica().backend.device == model.backend.device
+            assert [one.backend.device for one in model.replicas(1)] == [model.backend.device]
     with (
         pytest.warns(RuntimeWarning, match="running the portable artefact on the CPU instead: the delegate cannot be"),
         ert.load(path, device="NPU", options={"absent": 1}, fallback="cpu") as model,
@@ -168,7 +161,7 @@ def test_the_compiled_artefact_runs_with_its_own_delegate_only(tiny: Any, delega
         np.testing.assert_array_equal(model.outputs(image)[0][0], plain)
 
 
-@pytest.mark.parametrize("command", ["verify", "bench", "run", "eval"])
+@pytest.mark.parametrize("command", ["verify", "bench", "run", "eval", "compare", "gallery"])
 def test_the_commands_take_a_delegate(
     command: str, bundle: Path, tiny: Any, delegate: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,16 +171,23 @@ def test_the_commands_take_a_delegate(
 
     (tmp_path / "bee").mkdir()
     cv2.imwrite(str(tmp_path / "bee" / "a.png"), tiny.image(1))
+    name = str(bundle)
     rest = {
-        "verify": [],
-        "bench": ["--runs", "2", "--cold-starts", "1"],
-        "run": ["--source", str(tmp_path / "bee")],
-        "eval": ["--data", str(tmp_path)],
+        "verify": [name],
+        "bench": [name, "--runs", "2", "--cold-starts", "1"],
+        "run": [name, "--source", str(tmp_path / "bee")],
+        "eval": [name, "--data", str(tmp_path)],
+        "compare": [name, name, "--data", str(tmp_path), "--runs", "1"],
+        "gallery": ["enroll", str(tmp_path / "faces.db"), "Ada", str(tmp_path / "bee" / "a.png"), "--aligned"],
     }[command]
-    words = [command, str(bundle), *rest, "--json", "--delegate"]
+    if command == "gallery":
+        embedder = tmp_path / "embedder.edgecv"
+        tiny.write(embedder, "tflite", task="embedding", decoder=DecoderSpec("embedding", {}), labels=None)
+        rest += ["--embedder", str(embedder), "--quality", "off"]
+    words = [command, *rest, "--json", "--delegate"]
     assert main([*words, delegate]) == 0
     answer = capsys.readouterr()
-    if command in ("verify", "bench"):
+    if command in ("verify", "bench", "compare"):
         assert "NPU: 2 of 4 operators" in json.dumps(json.loads(answer.out))
     assert main([*words, delegate, "--device-option", "take=nothing"]) == 2
     assert "NPU takes none of this model's 4 operators" in capsys.readouterr().err

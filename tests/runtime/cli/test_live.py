@@ -49,6 +49,58 @@ def test_sinks(edgecv: Any, detector: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "pictures").glob("0_*.jpg"))) == 5
 
 
+def test_augmented(edgecv: Any, detector: Path, tmp_path: Path) -> None:
+    """The model answers every view alike, in the view's own places: the mirrored picture doubles the boxes."""
+    path = tmp_path / "out.jsonl"
+    outcome = edgecv("run", detector, "--source", BARS, "--policy", "every", "--tta", "hflip", "--sink", path)
+    assert (outcome.status, outcome.err) == (0, "")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(12))
+    # 64 pixels wide, an input of 8: the cat is at 0..32, and at 32..64 in the mirror; both stay.
+    plain = edgecv("run", detector, "--source", BARS, "--policy", "every", "--max-frames", 1, "--json")
+    before = json.loads(plain.out)["result"]
+    cats = {
+        tuple(np.round(box)) for box, label in zip(before["boxes"], before["labels"], strict=True) if label == "cat"
+    }
+    both = cats | {(64 - right, top, 64 - left, bottom) for left, top, right, bottom in cats}
+    result = lines[0]["result"]
+    found = {
+        tuple(np.round(box)) for box, label in zip(result["boxes"], result["labels"], strict=True) if label == "cat"
+    }
+    assert found == both and len(both) > len(cats)
+
+
+def test_augmented_pictures(edgecv: Any, detector: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    counts = []
+    for more in ((), ("--tta", "hflip")):
+        outcome = edgecv("run", detector, "--source", tmp_path / "a.png", "--json", *more)
+        assert outcome.status == 0, outcome.err
+        counts.append(len(json.loads(outcome.out)["boxes"]))
+    assert counts[1] > counts[0]
+    outcome = edgecv("run", detector, "--source", tmp_path / "a.png", "--tta", "sideways")
+    assert outcome.status == 2 and "sideways" in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_a_deadline(edgecv: Any, detector: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A deadline that nothing can keep, and a bundle to fall back on; every step is logged."""
+    source, path = "test://bars?size=64x48&fps=20&frames=60", tmp_path / "out.jsonl"
+    outcome = edgecv(
+        "run", detector, "--source", source, "--deadline", "0.001", "--lighter", detector, "--sink", path
+    )  # fmt: skip
+    assert outcome.status == 0
+    assert "from every frame, model 0 to 15 frames a second, model 0" in caplog.text
+    assert "results later than 0 ms" in caplog.text
+    for words, message in (
+        (("--lighter", detector), "--lighter goes with --deadline"),
+        (("--deadline", 50, "--tta", "hflip"), "--deadline is for the bundle alone"),
+        (("--deadline", 0), "deadline, trouble and calm must be above 0"),
+        (("--gallery", "a.db", "--embedder", "e.edgecv", "--tta", "hflip"), "choose one of --tta and --gallery"),
+    ):
+        outcome = edgecv("run", detector, "--source", source, *words)
+        assert outcome.status == 2 and message in outcome.err and outcome.err.count("\n") == 1, outcome.err
+
+
 def test_two_sources(edgecv: Any, detector: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     outcome = edgecv(

@@ -41,6 +41,13 @@ def test_what_is_compared_hardly_moves_where_regions_change_places(decoder: Make
     assert max(np.abs(a - b).max() for a, b in zip(first, second, strict=True)) < 1e-6
     moved = head.comparable([boxes * np.float32(0.5), scores])
     assert np.abs(moved[0] - first[0]).max() == pytest.approx(0.81)
+    # A cell is 4 pixels wide: an edge that moves by a tenth of one changes a tenth of a cell, wherever it lies.
+    for edge in (30.0, 32.0, 33.9):
+        near = np.float32([[[0, 0, edge, 32], [32, 32, 64, 64]]])
+        apart = np.abs(
+            head.comparable([near, scores])[0] - head.comparable([near + np.float32([0, 0, 0.4, 0]), scores])[0]
+        )
+        assert apart.max() <= 0.1 * 0.81 + 1e-6
 
 
 def test_masks_lie_where_their_boxes_are(decoder: Make, plain: Geometry) -> None:
@@ -87,6 +94,8 @@ def test_keypoints_are_the_peaks_of_their_maps(decoder: Make, plain: Geometry) -
     assert found.keypoints[0, 0, 2] == pytest.approx((np.exp(9.0) + 8) / every, rel=1e-5)
     steady = head.comparable([output[None] for output in outputs])
     assert [array.shape for array in steady] == [(1, 16, 16), (1, 1), (1, 128), (1, 2, 2), (1, 4, 4, 2)]
+    nothing = head.decode([outputs[0], outputs[1] * 0, *outputs[2:]], plain)
+    assert len(nothing) == 0 and nothing.keypoints.shape == (0, 2, 3)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,26 @@ def test_a_video(run: Any, texture: Any, tmp_path: Path) -> None:
     assert [face["name"] for face in faces] == ["Ruby", "Ruby", "Fern"]
 
 
+def test_cameras_each_with_votes_of_their_own(run: Any, texture: Any, tmp_path: Path) -> None:
+    """Two doors in one pipeline: two frames of one face against one of another, and the other way round."""
+    for name, colours in (("front", (RED, RED, GREEN)), ("back", (GREEN, GREEN, RED))):
+        writer = cv2.VideoWriter(str(tmp_path / f"{name}.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 4, (300, 300))
+        for seed, colour in enumerate(colours):
+            writer.write(np.ascontiguousarray(texture(colour, seed=seed)[..., ::-1]))
+        writer.release()
+    sources = [f"front={tmp_path / 'front.avi'}", "--source", f"back={tmp_path / 'back.avi'}"]
+    status, out, err = run(*sources, "--json", "--window", 5, "--sink", f"{tmp_path}/drawn/")
+    assert status == 0, err
+    lines = [json.loads(line) for line in out.splitlines()]
+    for camera, name in (("front", "Ruby"), ("back", "Fern")):
+        faces = [line["result"]["faces"][0] for line in lines if line["camera"] == camera]
+        assert [face["name"] for face in faces] == [name] * 3
+        assert [face["votes"] for face in faces] == [1, 2, 3] and {face["track"] for face in faces} == {1}
+    assert len(list((tmp_path / "drawn").glob("*.jpg"))) == 6
+    status, _, err = run(*sources, "--track")
+    assert status == 2 and "--track is for detections" in err and err.count("\n") == 1
+
+
 def test_bad_requests(run: Any, embedder_bundle: Path, people: Path, texture: Any, tmp_path: Path, save: Any) -> None:
     picture = save(tmp_path / "a.png", texture(RED))
     for more, usual, message in (

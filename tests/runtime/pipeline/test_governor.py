@@ -33,6 +33,16 @@ def test_the_ladder_steps_the_rate_then_the_model() -> None:
     assert str(Level(0.2, 1)) == "5 frames a second, model 1" and str(Level()) == "every frame, model 0"
 
 
+def test_the_ladder_steps_the_input_size_between_rate_and_model() -> None:
+    assert ladder((5,), models=2, sizes=3) == (
+        Level(0, 0, 0), Level(1 / 5, 0, 0), Level(0, 0, 1), Level(1 / 5, 0, 1), Level(0, 0, 2), Level(1 / 5, 0, 2),
+        Level(0, 1, 0), Level(1 / 5, 1, 0),
+    )  # fmt: skip
+    assert str(Level(0, 0, 2)) == "every frame, model 0, input size 2"
+    with pytest.raises(InputError, match="models and sizes at least 1; received .* sizes 0"):
+        ladder(sizes=0)
+
+
 def test_late_results_step_down_after_two_seconds_each() -> None:
     device = Device()
     assert device.run(1.8, age=0.2) == Level()

@@ -15,12 +15,14 @@ import pytest
 
 import edgecv_runtime as ert
 from edgecv_runtime.errors import BackendError, InputError, MissingFileError, OutputError
-from edgecv_runtime.pipeline import Governor, Level, Outcome, Pipeline
+from edgecv_runtime.pipeline import Answering, Governor, Level, Outcome, Pipeline, ladder
 from edgecv_runtime.pipeline.governor import Strain
 from edgecv_runtime.pipeline.outcome import BUCKETS, Histogram
 from edgecv_runtime.results import Detections
 from edgecv_runtime.streams.sources import pattern_number
 from edgecv_runtime.tracking import MotionGate
+
+BARS = "test://bars?size=64x48&fps=0&frames=30"
 
 
 class Slow:
@@ -30,7 +32,7 @@ class Slow:
 
     def __init__(self, seconds: float = 0.0, fail_at: int | None = None) -> None:
         self.seconds, self.fail_at = seconds, fail_at
-        self.replicas: list[Slow] = []
+        self.made: list[Slow] = []
         self.parameters: dict[str, Any] = {}
         self.closed = False
 
@@ -46,9 +48,9 @@ class Slow:
             "decode": 0,
         }
 
-    def replica(self) -> Slow:
-        self.replicas.append(Slow(self.seconds, self.fail_at))
-        return self.replicas[-1]
+    def replicas(self, count: int) -> list[Slow]:
+        self.made = [Slow(self.seconds, self.fail_at) for _ in range(count)]
+        return self.made
 
     def configure(self, **parameters: Any) -> None:
         self.parameters = parameters
@@ -68,7 +70,7 @@ def test_everything_in_order(workers: int) -> None:
         found = [number(outcome) for outcome in outcomes]
         (report,) = outcomes.reports()
     assert found == list(range(60))
-    assert len(model.replicas) == workers - 1 and all(one.closed for one in model.replicas) and not model.closed
+    assert len(model.made) == workers - 1 and all(one.closed for one in model.made) and not model.closed
     assert (report.frames_in, report.frames_out, report.dropped) == (60, 60, 0)
     assert report.age.total == report.stages["infer"].total == 60
 
@@ -169,6 +171,57 @@ def test_a_governor_takes_a_lighter_model() -> None:
         Pipeline(heavy, source, governor=governor)
 
 
+def test_a_governor_takes_a_smaller_input_before_a_lighter_model() -> None:
+    source = "test://bars?size=64x48&fps=50&frames=150"
+    heavy, small, light = (Slow(seconds) for seconds in (0.04, 0.04, 0.0))
+    governor = Governor(0.03, ladder((40,), models=2, sizes=2), trouble=0.2, strain=Strain)
+    with Pipeline(heavy, source, governor=governor, smaller=[small], lighter=[light]) as outcomes:
+        outcomes.configure(score_threshold=0.5)
+        assert outcomes.run() > 20
+    assert [one.parameters for one in (heavy, small, light)] == [{"score_threshold": 0.5}] * 3
+    assert [(step.after.model, step.after.size) for step in governor.steps] == [(0, 0), (0, 1), (0, 1), (1, 0)]
+    with pytest.raises(InputError, match="input size 1 of model 0, which has 1: pass smaller ones"):
+        Pipeline(heavy, source, governor=governor, lighter=[light])
+
+
+def test_results_are_finished_in_order_by_what_each_camera_has() -> None:
+    """Each camera's own count of what it has seen, while three workers are busy at a time."""
+    kept: dict[str, list[int]] = {}
+
+    def finish(camera: str) -> Callable[[Any], Any]:
+        kept[camera] = []
+
+        def note(result: Detections) -> Detections:
+            kept[camera].append(int(result.boxes[0, 0]))
+            return Detections(result.boxes + np.float32(1000), result.scores, result.classes)
+
+        return note
+
+    sources = dict.fromkeys(("door", "yard"), "test://bars?size=64x48&fps=0&frames=20")
+    with Pipeline(Slow(0.002), sources, policy="every", workers=3, finish=finish) as outcomes:
+        found = [number(outcome) for outcome in outcomes]
+    assert kept == {"door": list(range(20)), "yard": list(range(20))}
+    assert sorted(found) == sorted(2 * [1000 + k for k in range(20)])
+
+
+def test_what_stands_in_for_a_model() -> None:
+    """Its replicas ask the model's replicas; parameters reach them, and so does the end."""
+    model, made = Slow(), []
+
+    def make(one: Any) -> Callable[[np.ndarray], Any]:
+        made.append(one)
+        return lambda image: one.timed(image)[0]
+
+    with Pipeline(Answering(model, make), BARS, policy="every", workers=3) as outcomes:  # type: ignore[arg-type]
+        outcomes.configure(score_threshold=0.3)
+        found = list(outcomes)
+    assert [number(outcome) for outcome in found] == list(range(30))
+    assert all(outcome.seconds["infer"] > 0 for outcome in found)
+    assert made == [model, *model.made] and len(made) == 3
+    assert all(one.parameters == {"score_threshold": 0.3} for one in made)
+    assert all(one.closed for one in model.made) and not model.closed
+
+
 def test_a_governor_s_rate_is_that_of_each_camera() -> None:
     """Two cameras give their frames at the same moments; a rate kept for both together would shut one of them out."""
     source = "test://bars?size=64x48&fps=50&frames=60"
@@ -217,7 +270,7 @@ def test_configure_reaches_every_worker() -> None:
     with Pipeline(model, "test://bars?size=64x48&fps=0&frames=5", policy="every", workers=3) as outcomes:
         outcomes.configure(score_threshold=0.7)
         outcomes.run()
-    assert [one.parameters for one in (model, *model.replicas)] == [{"score_threshold": 0.7}] * 3
+    assert [one.parameters for one in (model, *model.made)] == [{"score_threshold": 0.7}] * 3
 
 
 def test_a_real_model(tiny: Any, bundle: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from edgecv_runtime.errors import InputError
+from edgecv_runtime.manifest import InputSpec, Resize
+from edgecv_runtime.preprocess import preprocess
 from edgecv_runtime.streams.pixels import DecodedFrame
 from edgecv_runtime.streams.videos import Video, open_video
 
@@ -131,3 +133,52 @@ def wave_file(tmp_path: Path) -> Path:
         sound.setframerate(8000)
         sound.writeframes(bytes(8000))
     return path
+
+
+def colourful(width: int, height: int, form: str = "yuv420p", space: int = 1, full_range: int = 1) -> Any:
+    """A frame of noise as a decoder gives it. `space`: 1 is ITU-R BT.709, 6 BT.601; `full_range`: 2 is 0..255."""
+    av = pytest.importorskip("av")
+    frame = av.VideoFrame(width, height, form)
+    generator = np.random.default_rng(7)
+    for plane in frame.planes:
+        np.frombuffer(plane, np.uint8)[:] = generator.integers(0, 256, plane.buffer_size, np.uint8)
+    frame.colorspace, frame.color_range = space, full_range
+    return frame
+
+
+@pytest.mark.parametrize("form", ["yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p"])
+@pytest.mark.parametrize(("space", "full_range"), [(1, 1), (6, 1), (6, 2), (2, 0)])
+@pytest.mark.parametrize("size", [(96, 64), (80, 34), (70, 48), (66, 35)])  # some of them do not come apart
+def test_a_region_has_the_pixels_of_the_whole(form: str, space: int, full_range: int, size: tuple[int, int]) -> None:
+    width, height = size
+    frame = colourful(width, height, form, space, full_range)
+    whole = frame.to_ndarray(format="rgb24")
+    generator = np.random.default_rng(3)
+    for _ in range(20):
+        top, left = int(generator.integers(0, height)), int(generator.integers(0, width))
+        rows, columns = int(generator.integers(1, height - top + 1)), int(generator.integers(1, width - left + 1))
+        region = DecodedFrame(frame).region(top, left, rows, columns)
+        np.testing.assert_array_equal(region, whole[top : top + rows, left : left + columns])
+
+
+def test_a_region_costs_no_conversion_of_the_whole() -> None:
+    pixels = DecodedFrame(colourful(640, 480))
+    region = pixels.region(101, 203, 99, 55)
+    assert region.base is not None and region.base.size == 100 * 80 * 3  # rows 100..199, columns 192..271
+    whole = pixels()
+    assert whole.shape == (480, 640, 3) == (*pixels.size, 3)
+    again = pixels.region(101, 203, 99, 55)
+    assert np.shares_memory(again, whole)
+    np.testing.assert_array_equal(again, region)
+
+
+@pytest.mark.parametrize("mode", ["crop", "stretch", "letterbox"])
+def test_a_model_sees_a_decoded_frame_as_it_sees_the_picture(mode: str) -> None:
+    """The input tensor of every resize rule, from the decoder's own form and from the converted picture."""
+    fraction = {"crop_fraction": 0.875} if mode == "crop" else {}
+    spec = InputSpec("image", (1, 64, 64, 3), "uint8", resize=Resize(mode, **fraction))  # type: ignore[arg-type]
+    frame = colourful(320, 240)
+    tensor, geometry = preprocess(DecodedFrame(frame), spec)
+    expected, places = preprocess(frame.to_ndarray(format="rgb24"), spec)
+    np.testing.assert_array_equal(tensor, expected)
+    assert geometry == places
