@@ -7,7 +7,7 @@ cluttered background, since their networks learn from Pascal VOC for days. The n
 wide and from scratch, with He's initial values. All are measured on the same held-out pictures: mean IoU, pixel
 accuracy, and the share of wrong pixels within 3 pixels of a true border (the band of Kohli, Ladický, Torr 2009).
 Because 8s has been trained longer than 32s by then, a last row trains the 32s on for as many epochs: what
-remains between that row and the others is the skips' doing.
+remains between that row and 8s is the skips' doing.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def main(command_line: list[str] | None = None) -> int:
     if options.plot is not None:
         plot(held_out, answers, options.plot)
     first, second, third, again_row = rows
-    finer_each = third["miou"] > second["miou"] > max(first["miou"], again_row["miou"])
+    finer_each = third["miou"] > second["miou"] > first["miou"] and third["miou"] > again_row["miou"]  # as long as 8s
     return 0 if finer_each and third["border_error"] < second["border_error"] < first["border_error"] else 1
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What a decision that went the other way may move a map of scores or a sum of them by: in float32 a region that is
 # taken for its neighbour, with rounded weights an object that the network itself was not sure of.
-DECISION = {"fp32": 0.1, "fp16": 0.35}
+DECISION = {"fp16": 0.35}
 
 
 class DetectionTask(Task):
