@@ -1,8 +1,9 @@
-"""The bundle ``name.edgecv``: a zip of stored members that is read whole or refused.
+"""The bundle ``name.edgecv``: a zip that is read whole or refused.
 
 Every member's sha256 stands in the manifest and is checked when the bundle is opened, so what reaches a back
-end is what the exporter wrote. Members are stored uncompressed: no member can be larger than the file. They follow one
-another without a gap from the first byte to the directory, so there is one way to read the file and nothing else in it.
+end is what the exporter wrote. Members are stored uncompressed, so that none can be larger than the file; only
+OpenVINO's text is deflated, up to a limit. They follow one another without a gap from the first byte to the directory,
+so there is one way to read the file and nothing else in it.
 
 A bundle may carry ``signature.json`` as well (see `edgecv_runtime.signing`): the one member that the manifest does not
 name.
@@ -19,13 +20,14 @@ import stat
 import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from edgecv_runtime.artefact import MODEL_MEMBERS, WEIGHTS_MEMBER, Artefact
+from edgecv_runtime.artefact import DEFLATED_MEMBER, MODEL_MEMBERS, WEIGHTS_MEMBER, Artefact
 from edgecv_runtime.errors import BundleError, InputError, MissingFileError, OutputError
 from edgecv_runtime.manifest import Manifest
 
@@ -37,6 +39,7 @@ SIGNATURE_MEMBER = "signature.json"
 
 _MANIFEST_LIMIT = 16 * 2**20  # bytes; 10,000 labels take about 0.3 MiB
 _SIGNATURE_LIMIT = 4 * 2**10
+_TEXT_LIMIT = 16 * 2**20  # of the deflated member, inflated; a larger one is stored as it is
 _BUNDLE_LIMIT = 2 * 2**30 - 1  # what a zip holds without its 64-bit extension
 _MEMBERS_LIMIT = 256
 _DIRECTORY_LIMIT = 2**18  # of all entries together: zipfile makes an object of each before one can be looked at
@@ -172,15 +175,16 @@ def _read_members(path: Path, content: bytes | None) -> dict[str, bytes]:
                     if entry.filename in names:
                         raise BundleError(f"{path}: member {entry.filename!r} occurs twice; the bundle was altered")
                     names.add(entry.filename)
-                claimed = sum(entry.file_size for entry in entries)
+                claimed = sum(entry.compress_size for entry in entries)
                 if claimed > there:  # members that overlap
                     raise BundleError(
                         f"{path} is damaged: its members claim {claimed:,} bytes, the file has {there:,} (a zip bomb)"
                     )
                 _check_layout(path, file, entries, archive.start_dir)
                 for entry in entries:
-                    members[entry.filename] = archive.read(entry)
-    except (RuntimeError, EOFError, OverflowError, UnicodeDecodeError, ValueError, struct.error) as error:
+                    packed = entry.compress_type == zipfile.ZIP_DEFLATED
+                    members[entry.filename] = _inflated(path, file, entry) if packed else archive.read(entry)
+    except (RuntimeError, EOFError, OverflowError, UnicodeDecodeError, ValueError, struct.error, zlib.error) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{path} is damaged: {error}") from None
@@ -230,19 +234,23 @@ def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
     if kind not in (0, stat.S_IFREG):
         what = "a symbolic link" if stat.S_ISLNK(kind) else "no plain file"
         raise BundleError(f"{path}: member {name!r} is {what}; a bundle holds plain files only")
-    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1:
+    packed = entry.compress_type == zipfile.ZIP_DEFLATED and name == DEFLATED_MEMBER
+    if (entry.compress_type != zipfile.ZIP_STORED and not packed) or entry.flag_bits & 0x1:
         bomb = f" (it would unpack to {entry.file_size:,} bytes: a zip bomb?)"
         raise BundleError(
             f"{path}: member {name!r} is compressed or encrypted; a bundle stores its members as they are"
             + (bomb if entry.file_size > 100 * max(1, entry.compress_size) else "")
         )
-    for member, limit in ((MANIFEST_MEMBER, _MANIFEST_LIMIT), (SIGNATURE_MEMBER, _SIGNATURE_LIMIT)):
+    limits = {MANIFEST_MEMBER: _MANIFEST_LIMIT, SIGNATURE_MEMBER: _SIGNATURE_LIMIT}
+    if packed:
+        limits[DEFLATED_MEMBER] = _TEXT_LIMIT
+    for member, limit in limits.items():
         if name == member and entry.file_size > limit:
             raise BundleError(
                 f"{path}: the {member.removesuffix('.json')} claims {entry.file_size:,} bytes; "
                 f"at most {limit:,} are read"
             )
-    if entry.file_size != entry.compress_size:
+    if not packed and entry.file_size != entry.compress_size:
         raise BundleError(f"{path}: member {name!r} claims {entry.file_size:,} bytes but holds {entry.compress_size:,}")
 
 
@@ -258,17 +266,34 @@ def _check_layout(path: Path, file: IO[bytes], entries: list[zipfile.ZipInfo], d
                 f"{entry.header_offset:,}"
             )
         *_, stored, size, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        if not stored == size == entry.file_size:
-            lie = size if size != entry.file_size else stored
-            raise BundleError(
-                f"{path}: member {entry.filename!r} claims {entry.file_size:,} bytes in one place and {lie:,} in "
-                "another; the bundle was altered"
-            )
-        position += _LOCAL_HEADER.size + name_length + extra_length + size
+        for claimed, lie in ((entry.file_size, size), (entry.compress_size, stored)):
+            if claimed != lie:
+                raise BundleError(
+                    f"{path}: member {entry.filename!r} claims {claimed:,} bytes in one place and {lie:,} in "
+                    "another; the bundle was altered"
+                )
+        position += _LOCAL_HEADER.size + name_length + extra_length + stored
     if position != directory:
         raise BundleError(
             f"{path} is damaged: its members end at byte {position:,}, and the directory begins at {directory:,}"
         )
+
+
+def _inflated(path: Path, file: IO[bytes], entry: zipfile.ZipInfo) -> bytes:
+    """The deflated member: what it claims, not a byte more, and nothing behind it. The layout has been checked."""
+    file.seek(entry.header_offset)
+    *_, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    file.seek(name_length + extra_length, os.SEEK_CUR)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflater.decompress(file.read(entry.compress_size), entry.file_size + 1)
+    if len(content) != entry.file_size or not inflater.eof or inflater.unused_data:
+        raise BundleError(
+            f"{path}: member {entry.filename!r} claims {entry.file_size:,} bytes but holds others; "
+            "the bundle was altered"
+        )
+    if zlib.crc32(content) != entry.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {entry.filename!r}")
+    return content
 
 
 def write_bundle(path: str | Path, manifest: Manifest, members: Mapping[str, bytes]) -> Manifest:
@@ -329,7 +354,9 @@ def pack(members: Mapping[str, bytes]) -> bytes:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content)
+            if name == DEFLATED_MEMBER and len(content) <= _TEXT_LIMIT:
+                entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content, compresslevel=9)
     return buffer.getvalue()
 
 

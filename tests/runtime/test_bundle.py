@@ -7,9 +7,11 @@ import json
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,10 +69,13 @@ def test_what_was_written_is_read(tiny: Any, any_bundle: Path) -> None:
     assert repr(bundle) == f"<Bundle tiny: {format} fp32, {any_bundle.name}>"
 
 
-def test_the_file_is_a_plain_stored_zip_with_digests(any_bundle: Path) -> None:
+def test_the_file_is_a_plain_zip_with_digests(any_bundle: Path) -> None:
+    """Stored, but for OpenVINO's text."""
     with zipfile.ZipFile(any_bundle) as archive:
         assert archive.testzip() is None
-        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        for entry in archive.infolist():
+            text = entry.filename == "model.xml"
+            assert entry.compress_type == (zipfile.ZIP_DEFLATED if text else zipfile.ZIP_STORED)
         assert archive.namelist()[0] == "manifest.json"
     members = members_of(any_bundle)
     digests = json.loads(members.pop("manifest.json"))["members"]
@@ -514,3 +519,40 @@ def test_what_would_not_be_read_is_not_written(tiny: Any, tmp_path: Path) -> Non
     for members, message in (({"../x": b""}, "received '../x'"), ({f"m{i}": b"" for i in range(256)}, "received 257")):
         with pytest.raises(InputError, match=message):
             write_bundle(tmp_path / "a.edgecv", tiny.manifest("onnx"), members)
+
+
+def deflated_zip(text: bytes, claimed: int | None = None, packed: bytes | None = None) -> bytes:
+    """A zip whose only member is a deflated model.xml, which may lie about its size or hold another stream."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("model.xml"), text, zipfile.ZIP_DEFLATED)
+        (entry,) = archive.infolist()
+        stream = buffer.getvalue()[entry.header_offset + 30 + len("model.xml") :][: entry.compress_size]
+    header = struct.pack(
+        "<4s5H3L2H", b"PK\x03\x04", 20, 0, 8, 0, 33, zlib.crc32(text), len(packed or stream),
+        len(text) if claimed is None else claimed, 9, 0,
+    )  # fmt: skip
+    local = header + b"model.xml" + (packed or stream)
+    central = b"PK\x01\x02" + struct.pack("<H", 20) + header[4:] + struct.pack("<3H2L", 0, 0, 0, 0o644 << 16, 0)
+    central += b"model.xml"
+    return local + central + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(central), len(local), 0)
+
+
+def test_the_deflated_text_holds_what_it_claims(tmp_path: Path) -> None:
+    """It is looked at before the manifest: each of these has nothing else, and only the first gets that far."""
+    text = b"<net>" * 1000
+    whole = zlib.compressobj(9, zlib.DEFLATED, -15)
+    stream = whole.compress(text) + whole.flush()
+    for content, message in (
+        (deflated_zip(text), "it has no manifest.json"),
+        (deflated_zip(text, claimed=4999), "member 'model.xml' claims 4,999 bytes but holds others"),
+        (deflated_zip(text, claimed=5001), "member 'model.xml' claims 5,001 bytes but holds others"),
+        (deflated_zip(text, packed=stream + b"hidden"), "member 'model.xml' claims 5,000 bytes but holds others"),
+        (deflated_zip(text, packed=stream[:-3]), "member 'model.xml' claims 5,000 bytes but holds others"),
+        (deflated_zip(text, packed=b"\xff" * 9), "is damaged: Error -3 while decompressing data"),
+        (deflated_zip(text[:-1] + b"!", packed=stream), "Bad CRC-32 for file 'model.xml'"),
+        (deflated_zip(text, claimed=2**25), "the model.xml claims 33,554,432 bytes; at most 16,777,216 are read"),
+    ):
+        (tmp_path / "a.edgecv").write_bytes(content)
+        with pytest.raises(BundleError, match=message):
+            Bundle(tmp_path / "a.edgecv")

@@ -32,7 +32,7 @@ class SizeParts:
     weights : int
         Bytes of constants: weights, biases and, except in TFLite, whose graph holds them, scales.
     graph : int
-        All other bytes: operations, connections, names, the manifest inside.
+        All other bytes: operations, connections, names, the manifest inside; OpenVINO's deflated, as in a bundle.
     operations : int
         Constants are not among them, except in OpenVINO's IR, where each is written out like any operation.
     connections : int
@@ -114,7 +114,8 @@ def _in_float(names: Sequence[str], searched: bool) -> str:
 
 def _openvino_parts(artefact: Artefact) -> SizeParts:
     operations, connections = (len(re.findall(tag, artefact.model)) for tag in (rb"<layer\s", rb"<edge\s"))
-    return SizeParts(len(artefact.weights or b""), len(artefact.model), operations, connections)
+    weights = len(artefact.weights or b"")
+    return SizeParts(weights, artefact.size - weights, operations, connections)
 
 
 def _onnx_parts(artefact: Artefact) -> SizeParts:
