@@ -3,18 +3,19 @@
     python benchmarks/export_matrix.py [--models M ...] [--formats F ...] [--precisions P ...] [--full-size]
                                        [--json FILE] [--markdown FILE] [--keep]
 
-Each network is built with fresh weights at a reduced size (a small input, and a small width where the architecture has
-one to choose); its batch statistics are those of the pictures, so that activations keep their scale however deep it
-is. The export proves the artefact: it runs in the format's own runtime on pictures and is compared with the Keras
-model. At the reduced size the weights of int8 artefacts are rounded to nearest, not learned: the question is whether
-the network converts. What the export refuses, or what fails, is a row with the reason. The table is written to JSON
-and Markdown after every network; --keep takes the rows that a former run has written and makes only the others.
+Each network is built with fresh weights (see `_fresh`), at a reduced size (a small input, and a small width where the
+architecture has one to choose) or its own. The export proves the artefact: it runs in the format's own runtime on
+pictures and is compared with the Keras model. The weights of int8 artefacts are rounded to nearest, not
+learned: the question is whether the network converts. Of a TFLite file the memory of its activations is told and
+compared with LiteRT's own arena. What the export refuses, or what fails, is a row with the reason. The table is written
+to JSON and Markdown after every network; --keep takes the rows that a former run has written and makes only the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import gc
 import json
 import os
 import sys
@@ -29,76 +30,22 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import _common
-import numpy as np
 import numpy.typing as npt
+from _fresh import SMALLEST, fresh_network
 
 import edgecv
-from edgecv.models.registry import ModelRecord, get_record
+from edgecv_export.sources import Source, source_of
+from edgecv_runtime.bundle import Bundle
 from edgecv_runtime.cli.output import table
 from edgecv_runtime.errors import EdgecvError
 from edgecv_runtime.manifest import FORMATS
 
 PRECISIONS = ("fp32", "int8")
-CLASSES = 10
-PICTURES = 8
-_LOGIT_SPREAD = 2.0
 
-# Pixels: most networks' last map is then 2 x 2.
-_SMALLEST = 64
-
-# Where an architecture has a width or depth to choose, and where its smallest input needs more than `_SMALLEST`.
-# fmt: off
-_REDUCED: dict[str, dict[str, Any]] = {
-    "alexnet": {"dense_width": 64},
-    "vgg16": {"dense_width": 64},
-    "vgg19": {"dense_width": 64},
-    "resnext50": {"cardinality": 8},
-    "resnext101": {"cardinality": 8},
-    "amoebanet_a": {"cells": 1, "filters": 16},
-    "amoebanet_c": {"cells": 1, "filters": 16},
-    "pnasnet5": {"cells": 1, "filters": 16},
-    "polynet": {"units": 4},
-    "mobilenet_v1": {"alpha": 0.25},
-    "mobilenet_v2": {"alpha": 0.35},
-    "unet": {"filters": 8},
-    "unet_same": {"filters": 8},
-    "segnet": {"alpha": 0.25},
-    "fcn32s": {"alpha": 0.1},
-    "fcn16s": {"alpha": 0.1},
-    "fcn8s": {"alpha": 0.1},
-    "deeplab_mobilenet_v2": {"alpha": 0.35},
-    "ssd300": {"alpha": 0.1},
-    "ssdlite_mobilenet_v1": {"alpha": 0.25},
-    "ssdlite_mobilenet_v2": {"alpha": 0.35},
-    "anchor_free_mobilenet_v2": {"alpha": 0.35, "channels": 32},
-    "yolo_v1": {"alpha": 0.1},
-    "yolo_v1_tiny": {"alpha": 0.25},
-    "yolo_v2_tiny": {"alpha": 0.25},
-    "yolo_v3_tiny": {"alpha": 0.25},
-    "overfeat": {"alpha": 0.1},
-    "rcnn": {"alpha": 0.25, "dense_width": 64},
-    "fast_rcnn": {"alpha": 0.25, "dense_width": 64},
-    "faster_rcnn": {"alpha": 0.25, "dense_width": 64, "proposals": 16, "candidates": 64},
-    "mask_rcnn": {
-        "alpha": 0.25, "dense_width": 64, "proposals": 16, "candidates": 64, "detections": 8, "mask_width": 16,
-    },
-    "deeppose": {"dense_width": 64},
-    "simple_baseline": {"filters": 32},
-}
-# fmt: on
-
-# Deep dense networks without a way around: with fresh weights each layer adds to the noise of rounding and none takes
-# any away, so that their int8 answers are noise as they never are of trained ones. They learn for a moment.
-_TAUGHT = ("segnet", "deeplab_mobilenet_v2")
-_LESSONS = 40
-
-# A very deep plain network: with fresh weights what float32 rounds grows from layer to layer until it shows in the
-# answers. Its kernels begin near the identity, as a trained one's must be for anything to come through.
-_CARRIED = ("cifar_plain110",)
-
+_MEMORY_LIMIT = 0.1
 
 _FULL = "its own size"
-_SMALL = f"a reduced size (inputs of {_SMALLEST} pixels where that is enough, narrow where it has a width to choose)"
+_SMALL = f"a reduced size (inputs of {SMALLEST} pixels where that is enough, narrow where it has a width to choose)"
 
 
 @dataclass(frozen=True)
@@ -122,6 +69,8 @@ class Row:
     parameters : int or None
     seconds : float
     input_shape : tuple of int
+    told_arena, arena : int or None
+        Bytes of a TFLite file's activations, as told from its graph and as LiteRT lays them out.
     """
 
     model: str
@@ -135,6 +84,8 @@ class Row:
     parameters: int | None
     seconds: float
     input_shape: tuple[int, ...]
+    told_arena: int | None = None
+    arena: int | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -142,127 +93,34 @@ class Row:
         return self.model, self.format, self.precision
 
 
-def reduced_arguments(record: ModelRecord) -> dict[str, Any]:
-    """Arguments of `edgecv.create_model` for a network small enough to convert in seconds."""
-    lengths = [min(size, max(_SMALLEST, record.minimum_size)) for size in record.input_shape[:-1]]
-    classes = {"classes": CLASSES} if record.classes else {}
-    return {"input_shape": (*lengths, record.input_shape[-1]), **classes, **_REDUCED.get(record.name, {})}
-
-
-def pictures(shape: Sequence[int], count: int = PICTURES, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """(count, H, W, C) uint8: smooth blobs of colour, as pictures are, and unlike noise."""
-    height, width, channels = shape
-    generator = np.random.default_rng(seed)
-    coarse = generator.uniform(0, 255, (count, 4, 4, channels))
-    rows, columns = (np.linspace(0, 3, size) for size in (height, width))
-    return np.clip(_bilinear(_bilinear(coarse, rows, 1), columns, 2), 0, 255).astype(np.uint8)
-
-
-def arrays(shape: Sequence[int], count: int = PICTURES, seed: int = 0) -> npt.NDArray[np.float32]:
-    """(count, ...) float32 for networks of signals and volumes: standardised noise."""
-    return np.random.default_rng(seed).standard_normal((count, *shape), np.float32)
-
-
-def _bilinear(values: npt.NDArray[np.float64], places: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
-    """Sample along one axis between the given values."""
-    low = np.minimum(places.astype(int), values.shape[axis] - 2)
-    share = (places - low).reshape([-1 if index == axis else 1 for index in range(values.ndim)])
-    sampled: npt.NDArray[np.float64] = np.take(values, low, axis) * (1 - share) + np.take(values, low + 1, axis) * share
-    return sampled
-
-
-def settle(model: Any, values: npt.NDArray[np.float32]) -> None:
-    """Make fresh weights answer as trained ones do: neither run away nor fade.
-
-    Every batch normalisation takes the statistics of these values, and a classifier's last layer is scaled to logits of
-    a standard deviation of `_LOGIT_SPREAD`.
-    """
-    import keras
-
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 0.0
-    model(values, training=True)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
-    last = model.layers[-1]
-    if not isinstance(last, keras.layers.Activation):
-        return
-    # Without normalisation the signal of fresh weights fades with depth, and every answer would be the uniform one.
-    spread = float(np.std(np.asarray(keras.Model(model.input, last.input)(values, training=False))))
-    kernel = next(layer.kernel for layer in reversed(model.layers) if hasattr(layer, "kernel"))
-    if spread > 0:
-        kernel.assign(kernel * (_LOGIT_SPREAD / spread))
-
-
-def carry(model: Any) -> None:
-    """Let every 3x3 convolution pass its input on, beside half of what its fresh kernel makes of it."""
-    import keras
-
-    for layer in model.layers:
-        if type(layer) is keras.layers.Conv2D and layer.kernel_size == (3, 3):
-            kernel = 0.5 * keras.ops.convert_to_numpy(layer.kernel)
-            channels = np.arange(min(kernel.shape[2:]))
-            kernel[1, 1, channels, channels] += 1
-            layer.kernel.assign(kernel)
-
-
-def teach(model: Any, values: npt.NDArray[np.float32], images: npt.NDArray[np.uint8]) -> None:
-    """Let a segmenter tell ten levels of brightness apart."""
-    brightness = images.mean(axis=-1)
-    limits = np.quantile(brightness, np.linspace(0, 1, CLASSES + 1)[1:-1])
-    model.compile("adam", "sparse_categorical_crossentropy")
-    model.fit(values, np.digitize(brightness, limits), batch_size=len(values), epochs=_LESSONS, verbose=0)
-
-
 def rows_of(name: str, combinations: Sequence[tuple[str, str]], full_size: bool = False) -> list[Row]:
     """Build one network and export it in each of the (format, precision) combinations."""
-    import keras
-
-    record = get_record(name)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(0)
-    arguments = {} if full_size else reduced_arguments(record)
-    model = edgecv.create_model(name, **arguments)
-    shape = tuple(model.input_shape[1:])
-    images = pictures(shape) if len(shape) == 3 else arrays(shape)
-    preprocessing = record.preprocessing
-    values = ((images - np.array(preprocessing.mean)) / np.array(preprocessing.std)).astype(np.float32)
-    if name in _TAUGHT and not full_size:
-        teach(model, values, images)
-    if name in _CARRIED:
-        carry(model)
-    settle(model, values)
+    model, images = fresh_network(name, full_size)
+    source = source_of(model)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, (format, precision) in enumerate(combinations):
-            path = Path(folder) / f"{number}.edgecv"
-            rows.append(_row(model, name, format, precision, images, path, shape, not full_size))
+        path = Path(folder) / "exported.edgecv"
+        for format, precision in combinations:
+            rows.append(_row(source, name, format, precision, images, path))
+            gc.collect()  # TensorFlow's graphs hold copies of the weights, and refer to one another
     return rows
 
 
-def _row(
-    model: Any,
-    name: str,
-    format: str,
-    precision: str,
-    images: npt.NDArray[Any],
-    path: Path,
-    shape: tuple[int, ...],
-    quick: bool,
-) -> Row:
+def _row(source: Source, name: str, format: str, precision: str, images: npt.NDArray[Any], path: Path) -> Row:
     from edgecv_export.quantize.recipe import Recipe
 
     started = time.perf_counter()
     facts: dict[str, Any] = {}
+    arena: tuple[int | None, int | None] = (None, None)
     status, reason = "proven", ""
     try:
-        recipe = Recipe(adaround=False) if quick and precision == "int8" else None
+        recipe = Recipe(adaround=False) if precision == "int8" else None
         exported = edgecv.export(
-            model, path, format=format, precision=precision, calibration=images, recipe=recipe, name=name
+            source, path, format=format, precision=precision, calibration=images, recipe=recipe, name=name
         )
         facts = exported.report
+        if format == "tflite":
+            arena = arenas(Bundle(path).artefact().model)
     except EdgecvError as error:
         status, reason = "refused", str(error)
     except Exception as error:  # noqa: BLE001  a converter's own trouble is a row, and the others go on
@@ -279,8 +137,17 @@ def _row(
         facts.get("size"),
         facts.get("parameters"),
         round(time.perf_counter() - started, 1),
-        shape,
+        tuple(size for size in source.input_spec.shape[1:] if size),
+        *arena,
     )
+
+
+def arenas(content: bytes) -> tuple[int, int]:
+    """Bytes of a TFLite file's activations: told from its graph, and as LiteRT lays them out."""
+    from edgecv_export.memory import litert_arena, measure
+    from edgecv_export.tflite_graph import read_graph
+
+    return measure(read_graph(content)).arena_bytes, litert_arena(content)
 
 
 def _first_line(error: Exception) -> str:
@@ -311,7 +178,30 @@ def markdown(rows: Sequence[Row], versions: dict[str, str], full_size: bool = Fa
     if troubled:
         lines += ["", "## Not exported", ""]
         lines += [f"- {row.model}, {row.format} {row.precision}: {row.status}, {row.reason}" for row in troubled]
+    placed = [row for row in rows if row.arena]
+    if placed:
+        lines += ["", "## Memory of activations", "", *_memory(placed)]
     return "\n".join(lines) + "\n"
+
+
+def _memory(rows: Sequence[Row]) -> list[str]:
+    """What each TFLite file's activations take, beside what was told from its graph."""
+    errors = [row.told_arena / row.arena - 1 for row in rows if row.told_arena and row.arena]
+    worst = max(errors, key=abs)
+    return [
+        f"LiteRT's arena of each TFLite file, and how far off is what we tell from the graph: {len(errors)} files, of "
+        f"which {sum(abs(error) <= _MEMORY_LIMIT for error in errors)} are within {100 * _MEMORY_LIMIT:.0f} %; the "
+        f"worst is off by {100 * worst:+.2f} %.",
+        "",
+        "| model | precision | told kB | LiteRT kB | error |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row.model} | {row.precision} | {row.told_arena / 1e3:,.0f} | {row.arena / 1e3:,.0f} "
+            f"| {100 * (row.told_arena / row.arena - 1):+.1f} % |"
+            for row in rows
+            if row.told_arena and row.arena
+        ),
+    ]
 
 
 def _order(combination: tuple[str, str]) -> tuple[int, int]:

@@ -160,9 +160,8 @@ def main() -> None:
         paragraphs = (
             "`python benchmarks/vela.py`: int8 models with random weights. *Told* is what `edgecv compatibility` says "
             "from the graph alone, the other columns are Vela's own report; *at least* is our bound from below.",
-            f"{summary(rows)}. On U65 and U85 SRAM is a cache of 384 KiB, and its size is told where feature maps are "
-            "split to fit: large models fill it, small ones may leave a part free (MobileNet v1 0.25 on a U85, whose "
-            "first activation Vela keeps apart, and the small U-Net).",
+            f"{summary(rows)}. On U65 and U85 SRAM is a cache of 384 KiB: told is what fits into it, with the cascades "
+            "of what does not, and all of it where longer cascades fill it.",
             "\n".join(left_over(rows)) or "No operator stays on the CPU.",
         )
         title = "Ethos-U: what Vela compiles, and what was told"

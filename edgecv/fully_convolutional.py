@@ -5,13 +5,14 @@ Long, Shelhamer, Darrell 2015, section 3.1; the same computation is OverFeat's d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecv.receptive_field import ReceptiveField, fields_of, flat, steps_of
+from edgecv.receptive_field import ReceptiveField, Step, fields_of, flat, steps_of
 from edgecv_runtime.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ def fully_convolutional(model: keras.Model, input_shape: tuple[int, int, int]) -
     Notes
     -----
     The scores equal those of the sliding classifier to the last bit of rounding where no layer pads. A layer with
-    padding `same` sees zeros at the border of every window when the classifier is slid, and the real surroundings here:
-    the scores then differ, and are what one trains further from.
+    padding `same` sees zeros at the border of every window when the classifier is slid, and the real surroundings here;
+    a gate on a global average (squeeze-and-excitation) sees the whole picture. The scores then differ, and are what one
+    trains further from.
 
     Examples
     --------
@@ -88,16 +90,19 @@ def fully_convolutional(model: keras.Model, input_shape: tuple[int, int, int]) -
     image = keras.layers.Input(input_shape, name="image")
     values: dict[int, Any] = {id(flat(model.inputs)[0]): image}
     heads: dict[int, tuple[int, int, int]] = {}  # tensors behind the body, with the map (h, w, C) they stand for
-    for step in steps_of(model):
+    copies: dict[int, Any] = {}  # of layers: one that is used several times is one layer here, too
+    steps = list(steps_of(model))
+    for place, step in enumerate(steps):
         if step.node.is_input:
             continue
         maps = [heads[id(tensor)] for tensor in step.inputs if id(tensor) in heads]
         shape = tuple(step.inputs[0].shape[1:])
-        kind = type(step.layer).__name__
-        if not maps and kind not in ("Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D"):
+        if not maps and not _begins_head(steps[place:]):
             arguments, options = step.node.arguments.fill_in(values)
-            results = flat(_copy(step.layer)(*arguments, **options))
-            values.update(zip(map(id, step.outputs), results, strict=True))
+            if id(step.layer) not in copies:
+                copies[id(step.layer)] = _copy(step.layer)
+            layer = copies[id(step.layer)]
+            values.update(zip(map(id, step.outputs), flat(layer(*arguments, **options)), strict=True))
             continue
         if len(step.inputs) != 1:
             raise UnsupportedError(f"a head that is a chain of layers is required; {step.name} joins several")
@@ -108,6 +113,24 @@ def fully_convolutional(model: keras.Model, input_shape: tuple[int, int, int]) -
     built = keras.Model(image, values[id(flat(model.outputs)[0])], name=f"{model.name}_fully_convolutional")
     _copy_weights(built, model)
     return built, Windows((size[0], size[1]), _stride_of(built))
+
+
+def _begins_head(steps: Sequence[Step]) -> bool:
+    """Whether the first step flattens or pools the last map: what depends on it depends on nothing else.
+
+    A gate's pooling, whose answer is multiplied with the map again, does not.
+    """
+    first = steps[0]
+    if type(first.layer).__name__ not in ("Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D"):
+        return False
+    reached = {id(tensor) for tensor in first.outputs}
+    for step in steps[1:]:
+        found = [id(tensor) in reached for tensor in step.inputs]
+        if any(found):
+            if not all(found):
+                return False
+            reached.update(id(tensor) for tensor in step.outputs)
+    return True
 
 
 def _copy(layer: Any) -> Any:

@@ -172,6 +172,7 @@ _POINTWISE = frozenset(
     | {"Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"}
     | {"LocalResponseNormalization", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"}
     | {"Absolute", "Sqrt", "Square"}
+    | {"CustomScaleLayer", "L2Scale", "PadChannels"}  # of Inception-ResNet-v2, SSD and the CIFAR ResNets
 )
 _CONVOLUTIONS = frozenset(
     {"Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"}

@@ -114,3 +114,23 @@ class Sample:
             masks=self.masks[chosen] if self.masks is not None and self.by_object else self.masks,
             keypoints=None if self.keypoints is None else self.keypoints[chosen],
         )
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySample(Sample):
+    """A signal or a volume in the place of a picture: batches take it, augmentation does not.
+
+    Attributes
+    ----------
+    image : (..., C) float32
+        Its values.
+
+    Raises
+    ------
+    InputError
+        Another dtype.
+    """
+
+    def __post_init__(self) -> None:
+        if self.image.dtype != np.float32:
+            raise InputError(f"a signal or volume must be float32; received {self.image.dtype}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecv.commands.options import add_model_options, collect_model_options
+from edgecv.commands.options import add_model_options, collect_model_options, refuse_model_options
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import say, say_json
 from edgecv_runtime.errors import InputError, OutputError
@@ -28,7 +28,11 @@ class _Inputs:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a name from `edgecv models`")
+    parser.add_argument(
+        "model",
+        metavar="MODEL|BUNDLE",
+        help="a name from `edgecv models`, or a bundle that `export --cam` made (for cam)",
+    )
     parser.add_argument("--weights", metavar="FILE|NAME", help="a weight file, imagenet, or a name the model ships")
     parser.add_argument("--image", metavar="FILE|DIR", help="a picture, or a folder for patches and maps of many")
     parser.add_argument("--method", required=True, choices=METHODS, help=", ".join(METHODS), metavar="M")
@@ -44,6 +48,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     _check(options)
+    picture, facts = (_of_bundle if options.model.endswith(".edgecv") else _of_network)(options)
+    _write(Path(options.output), picture)
+    facts = {"model": options.model, "method": options.method, **facts, "output": options.output}
+    if options.json:
+        say_json(facts)
+    else:
+        say("  ".join(f"{name} {value}" for name, value in facts.items()))
+    return 0
+
+
+def _of_network(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     from edgecv.models.factory import create_model
     from edgecv.models.registry import get_record
 
@@ -52,14 +67,32 @@ def _run(options: argparse.Namespace) -> int:
     inputs = _read(options, model, record)
     answer: Callable[..., tuple[Any, dict[str, Any]]]
     answer = _heat if options.method in _HEAT else _units if options.method in _UNITS else _space
-    picture, facts = answer(options, model, inputs)
-    _write(Path(options.output), picture)
-    facts = {"model": record.name, "method": options.method, **facts, "output": options.output}
-    if options.json:
-        say_json(facts)
-    else:
-        say("  ".join(f"{name} {value}" for name, value in facts.items()))
-    return 0
+    return answer(options, model, inputs)
+
+
+def _of_bundle(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """The class activation map as the device makes it, from what the bundle itself gives: no network, no gradient."""
+    refuse_model_options(options, options.model)
+    given = [f"--{name}" for name in ("weights", "layer", "count") if getattr(options, name) is not None]
+    if options.method != "cam" or given:
+        what = given[0] if given else f"--method {options.method}"
+        raise InputError(f"{what} needs the network; of a bundle --method cam is drawn")
+    from edgecv.explain.heatmap import Heatmap
+    from edgecv_runtime.errors import UnsupportedError
+    from edgecv_runtime.images import read_image
+    from edgecv_runtime.model import load
+
+    image = read_image(Path(options.image))
+    with load(options.model) as model:
+        if model.task != "classification":
+            raise UnsupportedError(
+                f"class activation maps are of classifiers; {options.model} is a {model.task} bundle"
+            )
+        result = model(image)
+    values = result.cam(options.class_index)
+    chosen = int(result.indices[0]) if options.class_index is None else options.class_index
+    found = Heatmap(values, chosen, float(result.scores[result.indices.tolist().index(chosen)]), "cam")
+    return _drawn(options, found, image, list(result.maps.features.shape[:2]))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -104,9 +137,7 @@ def _read(options: argparse.Namespace, model: Any, record: Any) -> _Inputs:
 def _heat(options: argparse.Namespace, model: Any, inputs: _Inputs) -> tuple[Any, dict[str, Any]]:
     from edgecv.explain.activation_maps import cam, grad_cam
     from edgecv.explain.augmented import augmented_grad_cam
-    from edgecv.explain.localization import localize
     from edgecv.explain.occlusion import occlusion
-    from edgecv.explain.pictures import draw_box
 
     tensor, image, chosen = inputs.tensors[0], inputs.images[0], options.class_index
     if options.method == "occlusion":
@@ -117,16 +148,18 @@ def _heat(options: argparse.Namespace, model: Any, inputs: _Inputs) -> tuple[Any
         found = augmented_grad_cam(model, tensor, chosen, options.layer, **more)
     else:
         found = (cam if options.method == "cam" else grad_cam)(model, tensor, chosen, options.layer)
-    facts: dict[str, Any] = {
-        "class": found.class_index,
-        "score": round(found.score, 4),
-        "map": list(found.values.shape),
-    }
+    return _drawn(options, found, image, list(found.values.shape))
+
+
+def _drawn(options: argparse.Namespace, found: Any, image: Any, cells: list[int]) -> tuple[Any, dict[str, Any]]:
+    """The heat map over its picture, and what there is to say of it."""
+    from edgecv.explain.localization import localize
+    from edgecv.explain.pictures import draw_box
+
+    box = localize(found, image.shape[:2]).tolist()
+    facts = {"class": found.class_index, "score": round(found.score, 4), "map": cells, "box": box}
     picture = found.plot(image)
-    box = localize(found, image.shape[:2])
-    if options.box:
-        picture = draw_box(picture, box.tolist())
-    return picture, {**facts, "box": box.tolist()}
+    return (draw_box(picture, box) if options.box else picture), facts
 
 
 def _units(options: argparse.Namespace, model: Any, inputs: _Inputs) -> tuple[Any, dict[str, Any]]:

@@ -10,7 +10,7 @@ from edgecv_runtime.errors import InputError
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add every option of every model, ``--input-size`` and ``--classes``.
+    """Add every option of every model, ``--input-size``, ``--input-depth``, ``--input-channels`` and ``--classes``.
 
     Which model is meant is known only after parsing: `collect_model_options` refuses what it does not have.
     """
@@ -20,7 +20,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=image_size,
         default=None,
         metavar="N|HxW",
-        help="input height and width in pixels (default: the model's own)",
+        help="input height and width in pixels, or length of a signal (default: the model's own)",
+    )
+    group.add_argument("--input-depth", type=int, metavar="N", help="of a volume or clip (default: the model's own)")
+    group.add_argument(
+        "--input-channels", type=int, metavar="N", help="of signals and volumes (default: the model's own)"
     )
     group.add_argument(
         "--classes", type=int, default=None, metavar="N", help="number of classes (default: the model's own)"
@@ -68,41 +72,58 @@ def collect_model_options(args: argparse.Namespace, record: ModelRecord) -> dict
     given = {name: value for name in _by_name() if (value := getattr(args, _destination(name))) is not None}
     checked = record.check_options(given)
     chosen: dict[str, Any] = {name: checked[name] for name in given}
-    if args.input_size is not None:
-        chosen["input_shape"] = _input_shape(args.input_size, record)
+    if any(value is not None for value in (args.input_size, args.input_depth, args.input_channels)):
+        chosen["input_shape"] = _input_shape(args, record)
     if args.classes is not None:
         if not record.classes:
             raise InputError(
                 f"{record.name} ends in no classes (task {record.task}); received --classes {args.classes}"
             )
-        if args.classes < 1:
-            raise InputError(f"{record.name}: classes must be at least 1; received {args.classes}")
-        chosen["classes"] = args.classes
+        chosen["classes"] = _at_least(1, args.classes, "classes", record)
     return chosen
 
 
 def refuse_model_options(args: argparse.Namespace, what: str) -> None:
     """Refuse every model option: for a bundle or a foreign file, whose model is built already."""
     given = [name for name in _by_name() if getattr(args, _destination(name)) is not None]
-    given += [name for name in ("input_size", "classes") if getattr(args, name) is not None]
+    given += [
+        name for name in ("input_size", "input_depth", "input_channels", "classes") if getattr(args, name) is not None
+    ]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(f"{what} is built already: {flags} cannot change it")
 
 
-def _input_shape(size: tuple[int, int], record: ModelRecord) -> tuple[int, ...]:
-    """The input shape that ``--input-size`` means: of images, volumes (whose depth stays), or signals (one length)."""
-    height, width = size
-    if min(size) < record.minimum_size:
+def _input_shape(args: argparse.Namespace, record: ModelRecord) -> tuple[int, ...]:
+    """The record's input shape with what ``--input-size``, ``--input-depth`` and ``--input-channels`` say instead."""
+    *lengths, channels = record.input_shape
+    if args.input_depth is not None:
+        if len(lengths) != 3:
+            raise InputError(f"--input-depth is of volumes and clips; {record.name} takes none")
+        lengths[0] = _at_least(1, args.input_depth, "depth", record)
+    if args.input_channels is not None:
+        if len(lengths) == 2:
+            raise InputError(f"--input-channels is of signals and volumes; {record.name} takes {record.color} pictures")
+        channels = _at_least(1, args.input_channels, "channels", record)
+    if args.input_size is None:
+        return (*lengths, channels)
+    height, width = args.input_size
+    if min(height, width) < record.minimum_size:
         raise InputError(
             f"{record.name}: the input must be at least {record.minimum_size}x{record.minimum_size} pixels; "
             f"received {height}x{width}"
         )
-    if len(record.input_shape) == 2:
+    if len(lengths) == 1:
         if height != width:
             raise InputError(f"{record.name} takes signals of one length: --input-size N; received {height}x{width}")
-        return (height, record.input_shape[-1])
-    return (*record.input_shape[:-3], height, width, record.input_shape[-1])
+        return (height, channels)
+    return (*lengths[:-2], height, width, channels)
+
+
+def _at_least(least: int, value: int, name: str, record: ModelRecord) -> int:
+    if value < least:
+        raise InputError(f"{record.name}: {name} must be at least {least}; received {value}")
+    return value
 
 
 def _by_name() -> dict[str, list[tuple[ModelRecord, Option]]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgecv.commands.options import add_model_options, collect_model_options
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import remark, say, say_json
-from edgecv_runtime.errors import InputError, OutputError, UnsupportedError
+from edgecv_runtime.errors import InputError, MissingFileError, OutputError, UnsupportedError
 
 if TYPE_CHECKING:
     from edgecv.models.registry import ModelRecord
@@ -20,17 +20,27 @@ if TYPE_CHECKING:
 
 _WEIGHTS, _WHOLE = ".weights.h5", ".keras"
 _HELD_OUT = 0.1
-_TASKS = ("classification", "segmentation")
+# What each task's examples are called.
+_TASKS = {
+    "classification": "pictures",
+    "segmentation": "pictures",
+    "signal-classification": "signals",
+    "volume-classification": "volumes",
+}
+_DATASET = "keras:"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a classifier or segmenter of `edgecv models`")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a classifier (of pictures, signals or volumes) or segmenter of `edgecv models`"
+    )
     parser.add_argument(
         "--data",
         required=True,
         metavar="DIR",
         help="DIR/<class>/*.jpg, or DIR/labels.csv (file,class_index) beside DIR/images; of a segmenter DIR/images "
-        "with DIR/masks",
+        "with DIR/masks; of signals and volumes DIR/<class>/*.npy or *.npz, each one or a stack of them; or "
+        f"{_DATASET}mnist, fashion_mnist, cifar10 or cifar100, judged by its own test pictures",
     )
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--eval", metavar="DIR", help="labelled pictures to judge by, laid out as --data")
@@ -82,8 +92,7 @@ def _run(options: argparse.Namespace) -> int:
     record = get_record(options.model)
     if record.task not in _TASKS:
         raise UnsupportedError(
-            f"edgecv train is for {' and '.join(_TASKS)}; {record.name} is for {record.task}, which is trained from "
-            "Python"
+            f"edgecv train is for {', '.join(_TASKS)}; {record.name} is for {record.task}, which is trained from Python"
         )
     output = _check_output(options.output, record.task)
     if options.weights is None and (options.freeze_to is not None or options.fine_tune_rate is not None):
@@ -100,6 +109,8 @@ def _run(options: argparse.Namespace) -> int:
         patches=options.patches,
         seed=options.seed,
     )
+    if len(record.input_shape) != 3 and settings.augment != "none":
+        raise InputError(f"--augment is for pictures; {record.name} takes {_TASKS[record.task]}")
     chosen = collect_model_options(options, record)
     pictures = _pictures(options, record, settings, chosen)
     return _train(options, record, settings, chosen, pictures, output)
@@ -121,33 +132,61 @@ def _check_output(given: str, task: str) -> Path:
 def _pictures(options: argparse.Namespace, record: ModelRecord, settings: Settings, chosen: dict[str, Any]) -> Pictures:
     """Everything to learn from, read once."""
     from edgecv.data.labelled import read_labelled
-    from edgecv.training.pictures import classified_pictures, masked_pictures
+    from edgecv.training.pictures import classified_pictures, dataset_pictures, masked_pictures
     from edgecv_runtime.evaluate_objects import read_mask_pairs
 
-    shape = chosen.get("input_shape", record.input_shape)
+    shape, classes = chosen.get("input_shape", record.input_shape), chosen.get("classes")
     share = _HELD_OUT if options.holdout is None else options.holdout
     if not 0 < share < 1:
         raise InputError(f"--holdout must be a share between 0 and 1; received {share}")
+    if options.data.startswith(_DATASET):
+        if record.task != "classification" or options.eval is not None:
+            raise InputError(f"--data {options.data} is for classifiers of pictures, without --eval")
+        name = options.data.removeprefix(_DATASET)
+        found = dataset_pictures(name, options.holdout, record.preprocessing, shape, settings.seed)
+        _check_count(options.data, found.classes, classes)
+        return found
     if record.task == "segmentation":
         return masked_pictures(
             read_mask_pairs(options.data),
             share if options.eval is None else read_mask_pairs(options.eval),
             record.preprocessing,
             shape,
-            classes=chosen.get("classes"),
+            classes=classes,
             whole=settings.patches is None,
             seed=settings.seed,
         )
-    learned = read_labelled(options.data, classes=chosen.get("classes", 0) if _listed(options.data) else 0)
-    if chosen.get("classes", learned.classes) != learned.classes:
-        raise InputError(f"{options.data} holds {learned.classes} classes; received --classes {chosen['classes']}")
+    learned = read_labelled(options.data, classes=(classes or 0) if _listed(options.data) else 0, input_shape=shape)
+    _check_count(options.data, learned.classes, classes)
+    if len(shape) != 3:
+        _check_shape(learned.items[0].path, shape)
     return classified_pictures(
         learned,
-        share if options.eval is None else read_labelled(options.eval, learned.names, learned.classes),
+        share if options.eval is None else read_labelled(options.eval, learned.names, learned.classes, shape),
         record.preprocessing,
         shape,
         seed=settings.seed,
     )
+
+
+def _check_count(data: str, held: int, given: int | None) -> None:
+    if given not in (None, held):
+        raise InputError(f"{data} holds {held} classes; received --classes {given}")
+
+
+def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    """Say once, and how to mend it, what would else be said of every file."""
+    from edgecv.data.labelled import array_spec
+    from edgecv_runtime.arrays import examples, read_array_file
+
+    try:
+        found = read_array_file(path)
+    except (InputError, MissingFileError):
+        return  # a damaged file is left out later
+    try:
+        examples(found, array_spec(shape), str(path))
+    except InputError as error:
+        raise InputError(f"{error}: give --input-size, --input-channels or --input-depth") from None
 
 
 def _listed(folder: str) -> bool:
@@ -255,8 +294,9 @@ def _announce(
     settings: Settings,
 ) -> None:
     remark(
-        f"{record.name}: {len(pictures.learned):,} pictures to learn, {len(pictures.held_out):,} held out, "
-        f"{pictures.classes} classes" + (f", {pictures.skipped} skipped" if pictures.skipped else "")
+        f"{record.name}: {len(pictures.learned):,} {_TASKS[record.task]} to learn, "
+        f"{len(pictures.held_out):,} held out, {pictures.classes} classes"
+        + (f", {pictures.skipped} skipped" if pictures.skipped else "")
     )
     if head:
         remark(
@@ -358,4 +398,4 @@ def _summary(trained: Trained, settings: Settings) -> list[str]:
     return [f"held out  {found} (n = {figures['n']:,}), epoch {trained.best_epoch} of {trained.epochs} trained"]
 
 
-TRAIN = Command("train", "train a classifier or segmenter on a folder of labelled pictures", _configure, _run)
+TRAIN = Command("train", "train a classifier or segmenter on a folder of labelled examples", _configure, _run)

@@ -1,21 +1,24 @@
-"""Labelled pictures to train on: ``DIR/<class>/*.jpg``, or ``DIR/labels.csv`` beside ``DIR/images``."""
+"""Labelled pictures to train on: ``DIR/<class>/*.jpg``, or ``DIR/labels.csv`` beside ``DIR/images``; and arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecv.augment.sample import Sample
+from edgecv.augment.sample import ArraySample, Sample
 from edgecv.data.cache import CACHE_BYTES, StreamedSamples
 from edgecv.models.registry import Preprocessing
-from edgecv_runtime.errors import InputError, MissingFileError
-from edgecv_runtime.evaluate import LABELS_FILE, LabelledImage, read_labelled_images
-from edgecv_runtime.images import Image, read_image
-from edgecv_runtime.manifest import InputSpec
+from edgecv_runtime.errors import InputError
+from edgecv_runtime.evaluate import LABELS_FILE, Labelled, read_labelled_images
+from edgecv_runtime.files import existing_folder
+from edgecv_runtime.images import Image
+from edgecv_runtime.labelled_arrays import read_labelled_arrays
+from edgecv_runtime.manifest import InputSpec, Layout
 from edgecv_runtime.preprocess import Preprocessor
 
 _ANY_CLASS = 1 << 31  # of a list, whose class indices tell how many classes there are
@@ -23,18 +26,18 @@ _ANY_CLASS = 1 << 31  # of a list, whose class indices tell how many classes the
 
 @dataclass(frozen=True)
 class LabelledPictures:
-    """Picture files and their classes.
+    """Picture files, or signals or volumes in files, and their classes.
 
     Attributes
     ----------
-    items : tuple of LabelledImage
+    items : tuple of LabelledImage, or of LabelledArray
     names : tuple of str, or None
         Of the classes, in the order of the index; None where a list gives only numbers.
     classes : int
         How many there are: of a list, the largest index and one.
     """
 
-    items: tuple[LabelledImage, ...]
+    items: tuple[Labelled, ...]
     names: tuple[str, ...] | None
     classes: int
 
@@ -44,8 +47,13 @@ class LabelledPictures:
         return np.array([item.class_index for item in self.items], np.int64)
 
 
-def read_labelled(source: str | Path, names: tuple[str, ...] | None = None, classes: int = 0) -> LabelledPictures:
-    """Find labelled pictures; the folders' names, in order, are the classes.
+def read_labelled(
+    source: str | Path,
+    names: tuple[str, ...] | None = None,
+    classes: int = 0,
+    input_shape: Sequence[int] | None = None,
+) -> LabelledPictures:
+    """Find labelled pictures, or arrays; the folders' names, in order, are the classes.
 
     Parameters
     ----------
@@ -55,6 +63,9 @@ def read_labelled(source: str | Path, names: tuple[str, ...] | None = None, clas
         The classes, for pictures that must have the same ones, such as those held out.
     classes : int
         With or instead of `names`: how many there are.
+    input_shape : (length, channels) or (depth, height, width, channels), optional
+        Of a network of signals or volumes: then ``.npy`` and ``.npz`` files are meant, each of which holds one of that
+        shape, or a stack of them.
 
     Raises
     ------
@@ -66,19 +77,21 @@ def read_labelled(source: str | Path, names: tuple[str, ...] | None = None, clas
     folder = Path(source)
     if folder.name == LABELS_FILE and folder.is_file():
         folder = folder.parent
+    read: Callable[..., Sequence[Labelled]] = read_labelled_images
+    if input_shape is not None and len(input_shape) != 3:
+        read = partial(read_labelled_arrays, spec=array_spec(input_shape))
     if names is not None or classes:
         count = classes or len(names or ())
-        return LabelledPictures(tuple(read_labelled_images(folder, names, count)), names, count)
-    if not folder.is_dir():
-        raise MissingFileError(f"no folder at {folder}")
+        return LabelledPictures(tuple(read(folder, names, count)), names, count)
+    existing_folder(folder)
     if (folder / LABELS_FILE).is_file():
-        items = read_labelled_images(folder, None, _ANY_CLASS)
+        items = read(folder, None, _ANY_CLASS)
         found, own = max(item.class_index for item in items) + 1, None
     else:
         own = tuple(_in_order([path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]))
         if not own:
             raise InputError(f"{folder} holds no labelled image: DIR/<class>/*.jpg or DIR/{LABELS_FILE} is required")
-        items = read_labelled_images(folder, own, len(own))
+        items = read(folder, own, len(own))
         found = len(own)
     empty = sorted(set(range(found)) - {item.class_index for item in items})
     if empty:
@@ -109,13 +122,19 @@ def input_spec(preprocessing: Preprocessing, input_shape: Sequence[int]) -> Inpu
     )
 
 
+def array_spec(input_shape: Sequence[int]) -> InputSpec:
+    """A network's input of signals (length, channels), or of volumes (depth, height, width, channels)."""
+    layout: Layout = "NWC" if len(input_shape) == 2 else "NDHWC"
+    return InputSpec(name="input", shape=(1, *input_shape), dtype="float32", layout=layout)
+
+
 def labelled_samples(
     pictures: LabelledPictures,
     preprocessing: Preprocessing,
     input_shape: Sequence[int],
     cache_bytes: int | None = CACHE_BYTES,
 ) -> StreamedSamples:
-    """The pictures at a network's input size, resized as on the device.
+    """The pictures at a network's input size, resized as on the device; signals and volumes as they are.
 
     Parameters
     ----------
@@ -123,6 +142,7 @@ def labelled_samples(
     preprocessing : Preprocessing
         Of the network's record.
     input_shape : (height, width, channels)
+        Or of signals and volumes, as of `array_spec`.
     cache_bytes : int or None
         As of `StreamedSamples`.
 
@@ -131,13 +151,10 @@ def labelled_samples(
     InputError, MissingFileError
         When a picture that cannot be read is asked for.
     """
-    return resized_samples(
-        len(pictures.items),
-        lambda number: read_image(pictures.items[number].path),
-        preprocessing,
-        input_shape,
-        cache_bytes,
-    )
+    count, items = len(pictures.items), pictures.items
+    if len(input_shape) != 3:
+        return StreamedSamples(count, lambda number: ArraySample(items[number].read()), cache_bytes)
+    return resized_samples(count, lambda number: items[number].read(), preprocessing, input_shape, cache_bytes)
 
 
 def resized_samples(

@@ -94,7 +94,9 @@ def umap(
     if not 2 <= neighbours < len(points):
         raise InputError(f"neighbours must be 2 to {len(points) - 1}; received {neighbours}")
     package = require("umap", install="umap-learn", purpose="a UMAP map")
-    reducer = package.UMAP(n_components=2, n_neighbors=neighbours, min_dist=minimum_distance, random_state=seed)
+    reducer = package.UMAP(  # in several threads the seed would not decide
+        n_components=2, n_neighbors=neighbours, min_dist=minimum_distance, random_state=seed, n_jobs=1
+    )
     return np.asarray(reducer.fit_transform(points), np.float32)
 
 

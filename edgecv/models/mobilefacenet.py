@@ -41,6 +41,7 @@ _MINIMUM_SIZE = 32
         input_shape=_SHAPE,
         classes=0,
         parameters=1_022_720,
+        macs=220_965_376,  # the paper: 221 M
         # Section 4.1: minus 127.5, divided by 128.
         preprocessing=Preprocessing(mean=(127.5,) * 3, std=(128.0,) * 3),
         options=(

@@ -29,6 +29,7 @@ _MINIMUM_SIZE = 32
         input_shape=_SHAPE,
         classes=0,
         parameters=2_447_936,
+        macs=81_088_128,
         preprocessing=Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3),
         options=(
             Option("alpha", float, 1.0, 0.1, 4.0, "width multiplier α: channels of every layer"),

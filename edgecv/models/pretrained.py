@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgecv.download import cache_folder, fetch
 from edgecv.models.registry import ModelRecord, OfficialWeights, OptionValue
-from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.errors import InputError
+from edgecv_runtime.files import existing_file
 
 if TYPE_CHECKING:
     import keras
@@ -153,8 +154,7 @@ def _check_kind(path: Path) -> None:
     name = path.name.lower()
     if not name.endswith((".h5", ".keras")):
         raise InputError(f"weights must be a .weights.h5, .h5 or .keras file; received {path.name}")
-    if not path.is_file():
-        raise MissingFileError(f"no weights at {path}" + (" (it is a folder)" if path.is_dir() else ""))
+    existing_file(path, "weights")
     if name.endswith(".keras"):
         if not zipfile.is_zipfile(path):
             raise InputError(f"{path} is not a Keras file, or not all of one ({path.stat().st_size:,} bytes)")

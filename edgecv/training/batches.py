@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv.augment.recipes import Recipe, recipe
-from edgecv.augment.sample import Sample
+from edgecv.augment.sample import ArraySample, Sample
 from edgecv.augment.superposition import cutmix, mixup
 from edgecv.data.patches import PatchSamples
 from edgecv.models.registry import Preprocessing
@@ -24,7 +24,8 @@ _SUPERPOSITION = 1  # sets the draws of a batch apart from those of a picture
 
 
 class Batches(keras.utils.PyDataset):
-    """Normalised pictures with one-hot rows, or with maps of classes; weights of the rows where classes have weights.
+    """Normalised pictures, signals or volumes, with one-hot rows and weights of the rows where classes have weights; or
+    pictures with maps of classes.
 
     Parameters
     ----------
@@ -64,6 +65,8 @@ class Batches(keras.utils.PyDataset):
         self._batch = min(batch, len(part))
         if self._augment.superposition is not None and part.labels is None:
             raise InputError(f"{self._augment.name} mixes the classes of whole pictures: it is not for maps of classes")
+        if self._augment.name != "none" and isinstance(next(iter(part)), ArraySample):
+            raise InputError(f"augmentation {self._augment.name!r} is for pictures, not for signals or volumes")
         if self._augment.color and len(preprocessing.mean) != 3:
             raise InputError(f"augmentation {self._augment.name!r} is for RGB pictures; this network takes grey ones")
         self._order = self._draw_order()
@@ -102,7 +105,7 @@ class Batches(keras.utils.PyDataset):
         samples = getattr(self, "_samples", self._part.samples)
         return self._augment.pipeline.draw(samples[number], self._seed, self._epoch, number)
 
-    def _normalised(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def _normalised(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         normalised: npt.NDArray[np.float32] = (images.astype(np.float32) - self._mean) / self._std
         return normalised
 

@@ -26,7 +26,7 @@ def export_hint(
     record : ModelRecord
     options : mapping
         Of the record, those given.
-    input_shape : (height, width, channels)
+    input_shape : (height, width, channels), (length, channels) or (depth, height, width, channels)
     classes : int
     weights : Path
         Ending in ``.weights.h5`` or ``.keras``.
@@ -43,8 +43,7 @@ def export_hint(
         words += [record.name]
         for name, value in options.items():
             words += [f"--{name.replace('_', '-')}", f"{value}"]
-        if tuple(input_shape) != record.input_shape:
-            words += ["--input-size", f"{input_shape[0]}x{input_shape[1]}"]
+        words += _shape(record, tuple(input_shape))
         if classes != record.classes:
             words += ["--classes", str(classes)]
         words += ["--weights", str(weights)]
@@ -57,12 +56,28 @@ def export_hint(
     return shlex.join(words)
 
 
+def _shape(record: ModelRecord, shape: tuple[int, ...]) -> list[str]:
+    """The options that make an input of that shape."""
+    words: list[str] = []
+    usual, sides = record.input_shape, slice(0, 1) if len(shape) == 2 else slice(-3, -1)
+    if shape[sides] != usual[sides]:
+        words += ["--input-size", "x".join(map(str, shape[sides]))]
+    if len(shape) == 4 and shape[0] != usual[0]:
+        words += ["--input-depth", str(shape[0])]
+    if shape[-1] != usual[-1]:
+        words += ["--input-channels", str(shape[-1])]
+    return words
+
+
 def _preprocessing(record: ModelRecord, input_shape: tuple[int, ...]) -> list[str]:
     """What a Keras file does not say of itself."""
     expected = record.preprocessing
-    rule = expected.resize_for((input_shape[0], input_shape[1]))
-    words = ["--color", expected.color, "--resize", rule.mode, "--interpolation", rule.interpolation]
-    if rule.mode == "crop":
-        words += ["--crop-fraction", f"{rule.crop_fraction:g}"]
+    if len(input_shape) == 3:
+        rule = expected.resize_for((input_shape[0], input_shape[1]))
+        words = ["--color", expected.color, "--resize", rule.mode, "--interpolation", rule.interpolation]
+        if rule.mode == "crop":
+            words += ["--crop-fraction", f"{rule.crop_fraction:g}"]
+    else:
+        words = ["--task", record.task, "--color", expected.color]
     words += ["--mean", *(f"{value:g}" for value in expected.mean)]
     return [*words, "--std", *(f"{value:g}" for value in expected.std)]

@@ -23,6 +23,7 @@ from edgecv.training.callbacks import Bar, EpochSeeds, Keeper, Notify, TensorBoa
 from edgecv.training.checkpoint import Checkpoint
 from edgecv.training.pictures import Part, Pictures, TileSamples
 from edgecv.training.settings import Settings
+from edgecv.training.statistics import SettledStatistics
 from edgecv.transfer import two_rates
 from edgecv_runtime.errors import InputError, UnsupportedError
 from edgecv_runtime.metrics.miou import Confusion
@@ -118,25 +119,13 @@ def train(
         begin = checkpoint.state.epoch
         learner.optimizer.build(learner.trainable_variables)
         learner.load_weights(checkpoint.path(checkpoint.state.weights))
-    learned.begin_at(begin)
     state = checkpoint.state
     if state is None or not (state.finished or begin >= settings.epochs):
-        bar = Bar(settings.epochs, len(learned), begin)
-        callbacks: list[Any] = [bar, EpochSeeds(settings.seed), Keeper(checkpoint, settings.patience, notify)]
+        callbacks: list[Any] = [EpochSeeds(settings.seed), SettledStatistics(learned)]
+        callbacks.append(Keeper(checkpoint, settings.patience, notify))
         if tensorboard_folder is not None:
             callbacks.append(TensorBoard(tensorboard_folder))
-        try:
-            learner.fit(
-                learned,
-                validation_data=held_out,
-                epochs=settings.epochs,
-                initial_epoch=begin,
-                shuffle=False,  # the batches do it, from the seed
-                callbacks=callbacks,
-                verbose=0,
-            )
-        finally:
-            bar.close()
+        _learn(learner, learned, held_out, begin, settings.epochs, callbacks)
     state = checkpoint.state
     if state is None:
         raise InputError(f"no epoch was trained: epochs is {settings.epochs}")
@@ -144,6 +133,26 @@ def train(
     functional(learner.inputs, learner.outputs[0], learner.name).load_weights(checkpoint.path(state.best))
     figures = _segmentation(model, held_out) if segmenter else _classification(model, held_out)
     return Trained(state.epoch, state.best_epoch, begin, state.history, figures)
+
+
+def _learn(
+    learner: keras.Model, learned: Batches, held_out: Batches, begin: int, epochs: int, callbacks: list[Any]
+) -> None:
+    """Keras's own ``fit``, from epoch `begin` of 0..epochs - 1 on, with a bar."""
+    learned.begin_at(begin)
+    bar = Bar(epochs, len(learned), begin)
+    try:
+        learner.fit(
+            learned,
+            validation_data=held_out,
+            epochs=epochs,
+            initial_epoch=begin,
+            shuffle=False,  # the batches do it, from the seed
+            callbacks=[bar, *callbacks],
+            verbose=0,
+        )
+    finally:
+        bar.close()
 
 
 def _batches(
@@ -208,13 +217,17 @@ def _compile(
     if len(model.output_shape) == 3 and auxiliary is not None:
         model.compile(optimizer, AuxiliaryCrossEntropy(auxiliary.weight), metrics=[main_accuracy])
         return
-    weights = None
-    if settings.class_weights == "balanced":
-        # class_balance counts values: shares of a million stand for the pixels of all maps.
-        pixels = class_pixels(pictures.learned.chosen(), pictures.classes).sum(axis=0)
-        shares = np.ceil(pixels * (_PARTS_PER_CLASS / pixels.sum())).astype(np.int64)
-        weights = class_balance(np.repeat(np.arange(pictures.classes), shares), pictures.classes).tolist()
+    weights = _pixel_weights(pictures) if settings.class_weights == "balanced" else None
     model.compile(optimizer, PixelCrossEntropy(weights), metrics=[pixel_accuracy])
+
+
+def _pixel_weights(pictures: Pictures) -> list[float]:
+    """One weight for each class, by its share of the pixels that are learned."""
+    pixels = class_pixels(pictures.learned.chosen(), pictures.classes).sum(axis=0)
+    # class_balance counts values: shares of a million stand for the pixels of all maps.
+    shares = np.ceil(pixels * (_PARTS_PER_CLASS / pixels.sum())).astype(np.int64)
+    weights: list[float] = class_balance(np.repeat(np.arange(pictures.classes), shares), pictures.classes).tolist()
+    return weights
 
 
 def pixel_accuracy(y_true: Any, y_pred: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgecv.augment.sample import UNLABELLED, Sample
 from edgecv.data.cache import CACHE_BYTES
+from edgecv.data.keras_datasets import dataset_samples, load_dataset
 from edgecv.data.labelled import LabelledPictures, hold_out, labelled_samples
 from edgecv.data.masks import mask_samples
 from edgecv.data.patches import tiles
@@ -123,7 +124,7 @@ def classified_pictures(
     seed: int = 0,
     cache_bytes: int | None = CACHE_BYTES,
 ) -> Pictures:
-    """Labelled pictures, and others or a share of each class of them held out.
+    """Labelled pictures (signals, volumes), and others or a share of each class of them held out.
 
     Raises
     ------
@@ -158,6 +159,32 @@ def classified_pictures(
         for item in pictures.items
     )
     return Pictures(parts[0], parts[1], learned.classes, learned.names, digest, skipped)
+
+
+def dataset_pictures(
+    name: str,
+    held_out: float | None,
+    preprocessing: Preprocessing,
+    input_shape: Sequence[int],
+    seed: int = 0,
+    cache_bytes: int | None = CACHE_BYTES,
+) -> Pictures:
+    """A data set of Keras's: its pictures to learn, and those to test with held out, or a share of the former.
+
+    Raises
+    ------
+    InputError, MissingFileError
+        As `load_dataset` and `hold_out`.
+    """
+    sets = load_dataset(name)
+    learned, test = (
+        Part(dataset_samples(part, preprocessing, input_shape, cache_bytes), np.arange(len(part)), part.labels)
+        for part in sets
+    )
+    if held_out is not None:
+        aside = hold_out(sets[0].labels, held_out, seed)
+        learned, test = learned.select(~aside), learned.select(aside)
+    return Pictures(learned, test, int(sets[0].labels.max()) + 1, sets[0].names, name)
 
 
 def _check_classes(learned: LabelledPictures) -> None:

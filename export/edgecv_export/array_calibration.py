@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_export.calibration import LIMIT, CalibrationImages
+from edgecv_export.calibration import LIMIT, CalibrationImages, SkippedFiles, spaced
 from edgecv_runtime.arrays import examples, list_array_files, read_array_file
-from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.errors import InputError
 from edgecv_runtime.manifest import ARRAY_LAYOUTS, InputSpec
 
 
@@ -40,21 +39,15 @@ def load_arrays(source: Any, spec: InputSpec, limit: int = LIMIT) -> Calibration
         For each file that cannot be read; it is skipped and counted.
     """
     kind = ARRAY_LAYOUTS[spec.layout]
-    skipped = 0
+    skipped = SkippedFiles(kind)
     found: list[npt.NDArray[np.float32]] = []
     for origin, item in _items(source):
-        try:
+        with skipped.allowed(item):
             arrays = read_array_file(item) if isinstance(item, str | Path) else [item]
             found += examples(arrays, spec, origin)
-        except (InputError, MissingFileError) as error:
-            if not isinstance(item, str | Path):
-                raise
-            skipped += 1
-            warnings.warn(f"calibration {kind} skipped: {error}", RuntimeWarning, stacklevel=2)
     if not found:
         raise InputError(f"calibration needs at least one {kind} of shape {spec.shape[1:]}; received none")
-    chosen = np.linspace(0, len(found) - 1, min(limit, len(found))).round().astype(int)
-    return CalibrationImages(tuple(found[index] for index in chosen.tolist()), skipped)
+    return CalibrationImages(tuple(found[index] for index in spaced(len(found), limit)), skipped.count)
 
 
 def _items(source: Any) -> Iterator[tuple[str, Any]]:

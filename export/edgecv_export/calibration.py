@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ class CalibrationImages:
     Attributes
     ----------
     images : tuple of (H, W, 3) uint8 RGB
+        Of a model that takes no pictures: float32 arrays of its input's shape.
     skipped : int
         Files that could not be read.
     """
 
-    images: tuple[Image, ...]
+    images: tuple[npt.NDArray[Any], ...]
     skipped: int = 0
 
 
@@ -63,21 +65,50 @@ def load_calibration(
         raise InputError(f"a calibration array must be (N, H, W, C); received shape {items.shape}")
     if len(items) == 0:
         raise InputError("calibration needs at least one image; received none")
-    chosen = np.linspace(0, len(items) - 1, min(limit, len(items))).round().astype(int)
+    chosen = spaced(len(items), limit)
     images: list[Image] = []
-    skipped = 0
-    for index in track(chosen.tolist(), len(chosen), "reading calibration images", "images"):
+    skipped = SkippedFiles("image")
+    for index in track(chosen, len(chosen), "reading calibration images", "images"):
         item = items[index]
-        try:
+        with skipped.allowed(item):
             images.append(read_image(item) if isinstance(item, str | Path) else as_rgb(item))
+    if not images:
+        raise InputError(f"not one of the {len(chosen)} calibration images could be read")
+    return CalibrationImages(tuple(images), skipped.count)
+
+
+def spaced(count: int, limit: int) -> list[int]:
+    """Numbers of 0..count - 1, at most `limit` of them, evenly spaced from the first to the last."""
+    chosen: list[int] = np.linspace(0, count - 1, min(limit, count)).round().astype(int).tolist()
+    return chosen
+
+
+class SkippedFiles:
+    """Counts the files that cannot be read, with a warning for each; what is given as an array must be right.
+
+    Parameters
+    ----------
+    kind : str
+        What a file holds, for the warning.
+
+    Attributes
+    ----------
+    count : int
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.count = kind, 0
+
+    @contextmanager
+    def allowed(self, item: Any) -> Iterator[None]:
+        """Around the reading of one item: a path, or an array."""
+        try:
+            yield
         except (InputError, FileNotFoundError) as error:
             if not isinstance(item, str | Path):
                 raise
-            skipped += 1
-            warnings.warn(f"calibration image skipped: {error}", RuntimeWarning, stacklevel=2)
-    if not images:
-        raise InputError(f"not one of the {len(chosen)} calibration images could be read")
-    return CalibrationImages(tuple(images), skipped)
+            self.count += 1
+            warnings.warn(f"calibration {self.kind} skipped: {error}", RuntimeWarning, stacklevel=4)
 
 
 def generated_images(count: int, size: tuple[int, int], seed: int = 0) -> tuple[Image, ...]:

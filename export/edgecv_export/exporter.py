@@ -157,17 +157,9 @@ def export(
     check_pictures(plan, calibration, evaluation, max_drop, training)
     recipe = check_recipe(plan, recipe, float_layers, max_drop)
     source = source_of(model, preprocessing, task, decoder)
-    if cam:
-        source = source.with_feature_map()
-    kind = task_of(source.task)
-    if labels is not None and not kind.labelled:
-        raise InputError(f"labels name classes; {kind.title} has none; received {len(labels)} labels")
-    class_names = None if labels is None else tuple(labels)
-    float_manifest(source, labels=class_names)  # the labels fit the outputs
-    if training is not None and not source.trainable:
-        raise UnsupportedError(
-            f"quantization-aware training imitates class scores; leave out --train for task {source.task!r}"
-        )
+    source = source.with_feature_map() if cam else source
+    kind, class_names = task_of(source.task), None if labels is None else tuple(labels)
+    _check_source(source, class_names, training is not None)
     items = None if evaluation is None else kind.read_evaluation(source, evaluation, class_names)
     lessons = None if training is None else load_training(training, source, class_names, items or ())
     pictures = None if calibration is None else source.read_calibration(calibration)
@@ -188,27 +180,21 @@ def export(
     kept = source.float_layers(made.plan, made.recipe)
     made = replace(made, manifest=replace(made.manifest, float_layers=kept))
     artefact = embed(made.artefact, made.manifest)
-    with Model(artefact, made.manifest) as runnable:
-        numbers = sum(math.prod(size or 1 for size in spec.shape) for spec in source.outputs)
-        chosen = contract.choose_images(images, source.size if source.input_spec.is_image else None, numbers)
-        origin = "generated" if pictures is None else "calibration"
-        proof = contract.prove(runnable, made.plan, chosen, source.expected(made.plan, chosen), origin)
-        fidelity = made.fidelity
-        if reference is not None and fidelity is None:
-            fidelity = reference.compare(runnable)
-        report = {
-            "size": artefact.size,
-            **source.cost(),
-            "parity": proof.to_dict(),
-            "calibration": None if pictures is None else {"images": len(pictures.images), "skipped": pictures.skipped},
-            "latency": _latency(runnable),
-            **_quality(source, made, reference, fidelity, search, max_drop),
-        }
+    origin = "generated" if pictures is None else "calibration"
+    proof, fidelity, latency = _proven(source, made, artefact, images, origin, reference)
+    report = {
+        "size": artefact.size,
+        **source.cost(),
+        "parity": proof.to_dict(),
+        "calibration": None if pictures is None else {"images": len(pictures.images), "skipped": pictures.skipped},
+        "latency": latency,
+        **_quality(source, made, reference, fidelity, search, max_drop),
+    }
     if fidelity is not None and reference is not None and max_drop is not None:
         _check_drop(reference.accuracy, fidelity.accuracy, max_drop)
     if device is not None:
         report["target"] = device.to_dict()
-    report["advice"] = [entry.to_dict() for entry in source.advice(made.plan)]
+    report["advice"] = [entry.to_dict() for entry in source.advice(made.plan, made.recipe)]
     report["layers"] = source.layer_report(
         made.plan, artefact, pixels, made.recipe, None if search is None else search.known_sensitivities
     )
@@ -221,6 +207,32 @@ def export(
     if device is not None and device.compiles:
         return _compiled(path, made.manifest, members, device, calibration)
     return Exported(path, write_bundle(path, made.manifest, members), report)
+
+
+def _check_source(source: Source, labels: tuple[str, ...] | None, train: bool) -> None:
+    """Refuse labels that do not fit the outputs, and training where there is none."""
+    kind = task_of(source.task)
+    if labels is not None and not kind.labelled:
+        raise InputError(f"labels name classes; {kind.title} has none; received {len(labels)} labels")
+    float_manifest(source, labels=labels)
+    if train and not source.trainable:
+        raise UnsupportedError(
+            f"quantization-aware training imitates class scores; leave out --train for task {source.task!r}"
+        )
+
+
+def _proven(
+    source: Source, made: _Made, artefact: Artefact, images: Sequence[Any], origin: str, reference: Evaluation | None
+) -> tuple[contract.Proof, Fidelity | None, dict[str, Any]]:
+    """The parity contract of an artefact, its accuracy beside the source's where that is asked for, its latency."""
+    with Model(artefact, made.manifest) as runnable:
+        numbers = sum(math.prod(size or 1 for size in spec.shape) for spec in source.outputs)
+        chosen = contract.choose_images(images, source.size if source.input_spec.is_image else None, numbers)
+        proof = contract.prove(runnable, made.plan, chosen, source.expected(made.plan, chosen), origin)
+        fidelity = made.fidelity
+        if reference is not None and fidelity is None:
+            fidelity = reference.compare(runnable)
+        return proof, fidelity, _latency(runnable)
 
 
 def _compiled(

@@ -69,7 +69,7 @@ class MicroModel:
     Attributes
     ----------
     header, source : str
-        Content of ``NAME.h`` and ``NAME.cc``.
+        Content of ``NAME.h`` and ``NAME.c``, in C that C++ understands, too.
     operators : tuple of str
         Methods of ``MicroMutableOpResolver`` to call, sorted.
     arena : Arena
@@ -85,7 +85,7 @@ class MicroModel:
 
     def members(self, name: str) -> dict[str, bytes]:
         """The two files as members of a bundle."""
-        return {f"micro/{name}.h": self.header.encode(), f"micro/{name}.cc": self.source.encode()}
+        return {f"micro/{name}.h": self.header.encode(), f"micro/{name}.c": self.source.encode()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for the report: all but the files."""
@@ -163,6 +163,8 @@ def arena(graph: Graph) -> Arena:
 
 def _scratch(operator: Operator) -> list[int]:
     """Memory that a reference kernel needs while it runs, besides its tensors."""
+    if not operator.outputs:  # part of a model for the Ethos-U, which leaves its results in the memory of all parts
+        return []
     result = operator.outputs[0]
     if operator.kind == "TRANSPOSE_CONV" and result.dtype in ("int8", "int16"):
         return [result.elements * (4 if result.dtype == "int8" else 8)]  # sums of 32 or 64 bits
@@ -189,19 +191,21 @@ def _header(name: str, content: bytes, operators: tuple[str, ...], size: Arena) 
     guard = f"{name.upper()}_H_"
     calls = "".join(f"//   resolver.{method}();\n" for method in operators)
     basis = "".join(f"// {line}\n" for line in _wrapped(f"Arena: {size.basis}."))
+    # Constants of an enumeration are constants in C and in C++, as sizes of arrays and arguments of templates.
     return (
         f"// {len(content)} bytes of a TensorFlow Lite model, written by edgecv.\n"
         "//\n"
-        f"//   tflite::MicroMutableOpResolver<{len(operators)}> resolver;\n"
+        f"//   tflite::MicroMutableOpResolver<{name}_operators> resolver;\n"
         f"{calls}"
         f"//   alignas(16) static uint8_t arena[{name}_arena_size];\n"
         "//\n"
         f"{basis}"
-        f"#ifndef {guard}\n#define {guard}\n\n#include <cstddef>\n#include <cstdint>\n\n"
-        f"extern const std::uint8_t {name}[];\n"
-        f"extern const std::size_t {name}_size;\n"
-        f"constexpr std::size_t {name}_arena_size = {size.size};\n"
-        f"constexpr std::size_t {name}_operators = {len(operators)};\n\n"
+        f"#ifndef {guard}\n#define {guard}\n\n#include <stddef.h>\n#include <stdint.h>\n\n"
+        '#ifdef __cplusplus\nextern "C" {\n#endif\n\n'
+        f"extern const uint8_t {name}[];\n"
+        f"extern const size_t {name}_size;\n"
+        f"enum {{ {name}_arena_size = {size.size}, {name}_operators = {len(operators)} }};\n\n"
+        "#ifdef __cplusplus\n}\n#endif\n\n"
         f"#endif  // {guard}\n"
     )
 
@@ -211,11 +215,11 @@ def _source(name: str, content: bytes) -> str:
         "  " + ", ".join(f"0x{byte:02x}" for byte in content[start : start + _BYTES_A_LINE]) + ",\n"
         for start in range(0, len(content), _BYTES_A_LINE)
     ]
-    # The reader of the model takes 16-byte alignment for granted.
+    # The reader of the model takes 16-byte alignment for granted. C has a macro for it, C++ a word of its own.
     return (
-        f'#include "{name}.h"\n\n'
-        f"alignas(16) const std::uint8_t {name}[] = {{\n{''.join(rows)}}};\n"
-        f"const std::size_t {name}_size = sizeof({name});\n"
+        f'#include "{name}.h"\n\n#ifndef __cplusplus\n#include <stdalign.h>\n#endif\n\n'
+        f"alignas(16) const uint8_t {name}[] = {{\n{''.join(rows)}}};\n"
+        f"const size_t {name}_size = sizeof({name});\n"
     )
 
 

@@ -9,11 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_export.sources import Source
-from edgecv_runtime.evaluate import ClassificationAccuracy, LabelledImage
+from edgecv_export.sources.base import Source
+from edgecv_runtime.evaluate import ClassificationAccuracy, Labelled, readable
 from edgecv_runtime.evaluate_faces import VerificationAccuracy
-from edgecv_runtime.evaluate_objects import readable
-from edgecv_runtime.images import read_image
 from edgecv_runtime.metrics.coco import DetectionAccuracy
 from edgecv_runtime.metrics.miou import SegmentationAccuracy
 from edgecv_runtime.model import Model
@@ -67,20 +65,20 @@ class Reference:
 
     Attributes
     ----------
-    items : tuple of LabelledImage
+    items : tuple of Labelled
         Those that can be read.
     scores : (N, classes) float32
     skipped : int
     labels : tuple of str, or None
     """
 
-    items: tuple[LabelledImage, ...]
+    items: tuple[Labelled, ...]
     scores: npt.NDArray[np.float32]
     skipped: int
     labels: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, source: Source, items: Sequence[LabelledImage], labels: tuple[str, ...] | None = None) -> Reference:
+    def of(cls, source: Source, items: Sequence[Labelled], labels: tuple[str, ...] | None = None) -> Reference:
         """Ask the float source.
 
         Raises
@@ -152,7 +150,7 @@ class Reference:
         return f"class {index}" if self.labels is None else self.labels[index]
 
 
-def ask(source: Source, items: Sequence[LabelledImage]) -> tuple[list[LabelledImage], npt.NDArray[np.float32]]:
+def ask(source: Source, items: Sequence[Labelled]) -> tuple[list[Labelled], npt.NDArray[np.float32]]:
     """The pictures that can be read, and the float source's answers (N, D) to them.
 
     Raises
@@ -165,10 +163,11 @@ def ask(source: Source, items: Sequence[LabelledImage]) -> tuple[list[LabelledIm
     RuntimeWarning
         For each that cannot.
     """
-    found: list[LabelledImage] = []
+    found: list[Labelled] = []
     pending: list[npt.NDArray[np.uint8]] = []
     answers = []
-    for item, image in readable([(item.path, item) for item in items], "evaluating the float source"):
+    text = "evaluating the float source"
+    for item, image in readable([(item, item) for item in items], text, read=lambda item: item.read()):
         found.append(item)
         pending.append(source.pixels([image])[0])
         if len(pending) == _CHUNK:
@@ -179,9 +178,9 @@ def ask(source: Source, items: Sequence[LabelledImage]) -> tuple[list[LabelledIm
     return found, np.concatenate(answers)
 
 
-def ask_artefact(model: Model, items: Sequence[LabelledImage], text: str) -> npt.NDArray[np.float32]:
+def ask_artefact(model: Model, items: Sequence[Labelled], text: str) -> npt.NDArray[np.float32]:
     """(N, D): an artefact's answers to pictures, through the whole road of the device."""
-    answers = [model.outputs(read_image(item.path))[0] for item in track(items, len(items), text, "images")]
+    answers = [model.outputs(item.read())[0] for item in track(items, len(items), text, "images")]
     return _rows(np.concatenate(answers))
 
 

@@ -12,20 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from edgecv_export.reference import Fidelity
-from edgecv_export.sources import Source
+from edgecv_export.sources.base import Source
 from edgecv_export.tasks.matched_boxes import matches
 from edgecv_export.tasks.reading import Reader, float_manifest
 from edgecv_runtime.annotations import AnnotatedImage, AnnotatedImages
 from edgecv_runtime.decoders.base import decoder_class
 from edgecv_runtime.decoders.parameters import DETECTION
-from edgecv_runtime.evaluate_objects import (
-    SCORE_THRESHOLD,
-    class_map,
-    read_mask,
-    read_mask_pairs,
-    readable,
-    translated,
-)
+from edgecv_runtime.evaluate import readable
+from edgecv_runtime.evaluate_objects import SCORE_THRESHOLD, class_map, read_mask, read_mask_pairs, translated
 from edgecv_runtime.images import Image, read_image
 from edgecv_runtime.manifest import DecoderSpec
 from edgecv_runtime.metrics.coco import DetectionAccuracy, Truth, average_precision

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_export.reference import Fidelity, ask, ask_artefact
-from edgecv_export.sources import Source
-from edgecv_runtime.evaluate import LabelledImage
+from edgecv_export.sources.base import Source
+from edgecv_runtime.evaluate import Labelled
 from edgecv_runtime.evaluate_faces import VerificationAccuracy, verification_accuracy
 from edgecv_runtime.metrics.verification import FAR, unit_vectors
 from edgecv_runtime.model import Model
@@ -23,7 +23,7 @@ class FaceReference:
 
     Attributes
     ----------
-    items : tuple of LabelledImage
+    items : tuple of Labelled
         Those that can be read; the class index says who it is.
     vectors : (N, D) float32
     skipped : int
@@ -31,13 +31,13 @@ class FaceReference:
         The false-accept rate that the accuracy is taken at.
     """
 
-    items: tuple[LabelledImage, ...]
+    items: tuple[Labelled, ...]
     vectors: npt.NDArray[np.float32]
     skipped: int
     far: float = FAR
 
     @classmethod
-    def of(cls, source: Source, items: Sequence[LabelledImage]) -> FaceReference:
+    def of(cls, source: Source, items: Sequence[Labelled]) -> FaceReference:
         """Ask the float source; raises and warns as `Reference.of`."""
         readable, vectors = ask(source, items)
         return cls(tuple(readable), vectors, len(items) - len(readable))

@@ -22,7 +22,7 @@ from edgecv_export.figure import figure
 from edgecv_export.plan import Plan
 from edgecv_export.quantize.recipe import Recipe
 from edgecv_export.reference import Fidelity
-from edgecv_export.sources import Source
+from edgecv_export.sources.base import Source
 from edgecv_export.tasks.base import Evaluation
 from edgecv_export.training import TrainingPictures
 from edgecv_runtime.artefact import Artefact

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_export.quantize.aware.finetune import LEAST_PICTURES
-from edgecv_export.sources import Source
+from edgecv_export.sources.base import Source
 from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.evaluate import LabelledImage, read_labelled_images
 from edgecv_runtime.images import list_images, read_image

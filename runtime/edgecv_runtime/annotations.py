@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.errors import InputError
+from edgecv_runtime.files import existing_folder
 from edgecv_runtime.images import IMAGE_SUFFIXES, list_images
 from edgecv_runtime.metrics.coco import Truth
 from edgecv_runtime.outlines import draw_outline
@@ -91,8 +92,7 @@ def read_annotated_images(source: str | Path) -> AnnotatedImages:
     source = Path(source)
     if source.is_file():
         return _read_coco(source)
-    if not source.is_dir():
-        raise MissingFileError(f"no folder at {source}")
+    existing_folder(source)
     documents = [*source.glob("*annotations*.json"), *(source / "annotations").glob("*.json")]
     if len(documents) > 1:
         raise InputError(f"{source} holds {len(documents)} annotation files: name the one to be read")

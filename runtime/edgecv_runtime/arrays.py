@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.errors import InputError
+from edgecv_runtime.files import existing_file, list_files
 from edgecv_runtime.manifest import ARRAY_LAYOUTS, InputSpec
+from edgecv_runtime.npz import UNREADABLE, reason
 from edgecv_runtime.preprocess import Geometry, Preprocessor, quantize
 
 Floats = npt.NDArray[np.float32]
@@ -21,9 +21,6 @@ ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 
 # What decoders of pictures map their answers by; an array has no places in a picture.
 _NOWHERE = Geometry((1, 1), (1.0, 1.0), (0.0, 0.0))
-
-# What numpy, zipfile and zlib raise between them on a file that is none of theirs, or claims what is not there.
-_UNREADABLE = (ValueError, OSError, EOFError, MemoryError, OverflowError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
 class ArrayPreprocessor:
@@ -133,16 +130,13 @@ def read_array_file(path: str | Path) -> list[npt.NDArray[Any]]:
     InputError
         It cannot be read.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"no array at {path}" + (" (it is a folder)" if path.is_dir() else ""))
+    path = existing_file(path, "array")
     try:
         with path.open("rb") as file:  # np.load leaves a damaged .npz open
             loaded = np.load(file, allow_pickle=False)
             return [loaded] if isinstance(loaded, np.ndarray) else [loaded[name] for name in loaded.files]
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{path} is not a .npy or .npz file that can be read ({reason})") from None
+    except UNREADABLE as error:
+        raise InputError(f"{path} is not a .npy or .npz file that can be read ({reason(error)})") from None
 
 
 def list_array_files(folder: str | Path) -> list[Path]:
@@ -154,15 +148,7 @@ def list_array_files(folder: str | Path) -> list[Path]:
     InputError
         There are none.
     """
-    folder = Path(folder)
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise MissingFileError(f"no folder at {folder}")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file())
-    if not paths:
-        raise InputError(f"{folder} holds no array ({', '.join(sorted(ARRAY_SUFFIXES))})")
-    return paths
+    return [Path(folder)] if Path(folder).is_file() else list_files(folder, ARRAY_SUFFIXES, "array")
 
 
 def named_examples(source: str | Path, spec: InputSpec) -> Iterator[tuple[str, Floats]]:

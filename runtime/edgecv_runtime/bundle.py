@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgecv_runtime.artefact import DEFLATED_MEMBER, MODEL_MEMBERS, WEIGHTS_MEMBER, Artefact
-from edgecv_runtime.errors import BundleError, InputError, MissingFileError, OutputError
+from edgecv_runtime.errors import BundleError, InputError, OutputError
+from edgecv_runtime.files import existing_file
 from edgecv_runtime.manifest import Manifest
 
 SUFFIX = ".edgecv"
@@ -37,8 +38,7 @@ GOLDEN_MEMBER = "golden.npz"
 REPORT_MEMBER = "report.json"
 SIGNATURE_MEMBER = "signature.json"
 
-_MANIFEST_LIMIT = 16 * 2**20  # bytes; 10,000 labels take about 0.3 MiB
-_SIGNATURE_LIMIT = 4 * 2**10
+_LIMITS = {MANIFEST_MEMBER: 16 * 2**20, SIGNATURE_MEMBER: 4 * 2**10}  # bytes; 10,000 labels take about 0.3 MiB
 _TEXT_LIMIT = 16 * 2**20  # of the deflated member, inflated; a larger one is stored as it is
 _BUNDLE_LIMIT = 2 * 2**30 - 1  # what a zip holds without its 64-bit extension
 _MEMBERS_LIMIT = 256
@@ -77,9 +77,7 @@ class Bundle:
     """
 
     def __init__(self, path: str | Path, content: bytes | None = None) -> None:
-        self.path = Path(path)
-        if content is None and not self.path.is_file():
-            raise MissingFileError(f"no bundle at {self.path}" + (" (it is a folder)" if self.path.is_dir() else ""))
+        self.path = existing_file(path, "bundle") if content is None else Path(path)
         try:
             self._members = _read_members(self.path, content)
         except zipfile.BadZipFile as error:
@@ -180,10 +178,13 @@ def _read_members(path: Path, content: bytes | None) -> dict[str, bytes]:
                     raise BundleError(
                         f"{path} is damaged: its members claim {claimed:,} bytes, the file has {there:,} (a zip bomb)"
                     )
-                _check_layout(path, file, entries, archive.start_dir)
+                begins = _check_layout(path, file, entries, archive.start_dir)
                 for entry in entries:
-                    packed = entry.compress_type == zipfile.ZIP_DEFLATED
-                    members[entry.filename] = _inflated(path, file, entry) if packed else archive.read(entry)
+                    if entry.compress_type == zipfile.ZIP_DEFLATED:
+                        file.seek(begins[entry.filename])
+                        members[entry.filename] = _inflated(path, file.read(entry.compress_size), entry)
+                    else:
+                        members[entry.filename] = archive.read(entry)
     except (RuntimeError, EOFError, OverflowError, UnicodeDecodeError, ValueError, struct.error, zlib.error) as error:
         if isinstance(error, BundleError):
             raise
@@ -241,22 +242,24 @@ def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
             f"{path}: member {name!r} is compressed or encrypted; a bundle stores its members as they are"
             + (bomb if entry.file_size > 100 * max(1, entry.compress_size) else "")
         )
-    limits = {MANIFEST_MEMBER: _MANIFEST_LIMIT, SIGNATURE_MEMBER: _SIGNATURE_LIMIT}
-    if packed:
-        limits[DEFLATED_MEMBER] = _TEXT_LIMIT
-    for member, limit in limits.items():
-        if name == member and entry.file_size > limit:
-            raise BundleError(
-                f"{path}: the {member.removesuffix('.json')} claims {entry.file_size:,} bytes; "
-                f"at most {limit:,} are read"
-            )
+    limit = _TEXT_LIMIT if packed else _LIMITS.get(name)
+    if limit is not None and entry.file_size > limit:
+        raise BundleError(
+            f"{path}: the {name.removesuffix('.json')} claims {entry.file_size:,} bytes; at most {limit:,} are read"
+        )
     if not packed and entry.file_size != entry.compress_size:
         raise BundleError(f"{path}: member {name!r} claims {entry.file_size:,} bytes but holds {entry.compress_size:,}")
 
 
-def _check_layout(path: Path, file: IO[bytes], entries: list[zipfile.ZipInfo], directory: int) -> None:
-    """Each member begins where the one before it ends, the last ends at the directory, and no size is told twice."""
-    position = 0
+def _check_layout(path: Path, file: IO[bytes], entries: list[zipfile.ZipInfo], directory: int) -> dict[str, int]:
+    """Each member begins where the one before it ends, the last ends at the directory, and no size is told twice.
+
+    Returns
+    -------
+    dict
+        At which byte each member's content begins.
+    """
+    position, begins = 0, {}
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         file.seek(entry.header_offset)
         header = file.read(_LOCAL_HEADER.size)
@@ -272,20 +275,19 @@ def _check_layout(path: Path, file: IO[bytes], entries: list[zipfile.ZipInfo], d
                     f"{path}: member {entry.filename!r} claims {claimed:,} bytes in one place and {lie:,} in "
                     "another; the bundle was altered"
                 )
-        position += _LOCAL_HEADER.size + name_length + extra_length + stored
+        begins[entry.filename] = position + _LOCAL_HEADER.size + name_length + extra_length
+        position = begins[entry.filename] + stored
     if position != directory:
         raise BundleError(
             f"{path} is damaged: its members end at byte {position:,}, and the directory begins at {directory:,}"
         )
+    return begins
 
 
-def _inflated(path: Path, file: IO[bytes], entry: zipfile.ZipInfo) -> bytes:
-    """The deflated member: what it claims, not a byte more, and nothing behind it. The layout has been checked."""
-    file.seek(entry.header_offset)
-    *_, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-    file.seek(name_length + extra_length, os.SEEK_CUR)
+def _inflated(path: Path, packed: bytes, entry: zipfile.ZipInfo) -> bytes:
+    """The deflated member: what it claims, not a byte more, and nothing behind it."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(file.read(entry.compress_size), entry.file_size + 1)
+    content = inflater.decompress(packed, entry.file_size + 1)
     if len(content) != entry.file_size or not inflater.eof or inflater.unused_data:
         raise BundleError(
             f"{path}: member {entry.filename!r} claims {entry.file_size:,} bytes but holds others; "

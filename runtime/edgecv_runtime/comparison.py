@@ -14,12 +14,12 @@ import numpy.typing as npt
 from edgecv_runtime.artefact import MODEL_SUFFIXES, Artefact
 from edgecv_runtime.bench import Latency, measure_latency, median_ratio, noise_image
 from edgecv_runtime.bundle import Bundle
-from edgecv_runtime.errors import InputError, MissingFileError, UnsupportedError
-from edgecv_runtime.evaluate import LABELS_FILE, class_count, read_labelled_images
-from edgecv_runtime.images import IMAGE_SUFFIXES, list_images, read_image
+from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_runtime.evaluate import LABELS_FILE, class_count, read_labelled_images, readable
+from edgecv_runtime.files import existing_folder
+from edgecv_runtime.images import IMAGE_SUFFIXES, list_images
 from edgecv_runtime.model import Model, load, load_second
 from edgecv_runtime.paired import difference_interval, mcnemar_exact
-from edgecv_runtime.progress import track
 
 
 @dataclass(frozen=True)
@@ -262,9 +262,7 @@ def read_pictures(folder: str | Path, labels: tuple[str, ...] | None, classes: i
     InputError
         It holds no picture, or its ``labels.csv`` is not valid for this model.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFileError(f"no folder at {folder}")
+    folder = existing_folder(folder)
     listed = (folder / LABELS_FILE).is_file()
     if not listed and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
         return [Picture(path) for path in list_images(folder)]
@@ -321,16 +319,9 @@ class _Answers:
 
     def collect(self, pictures: Sequence[Picture]) -> None:
         self._labelled = all(picture.truth is not None for picture in pictures)
-        for picture in track(pictures, len(pictures), "comparing", "images"):
-            try:
-                image = read_image(picture.path)
-            except (InputError, MissingFileError) as error:
-                warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=3)
-                self._skipped += 1
-                continue
+        for picture, image in readable([(picture.path, picture) for picture in pictures], "comparing", "images"):
             self._add(picture, *(model.outputs(image)[0].reshape(-1) for model in self._models))
-        if not self._count:
-            raise InputError(f"none of the {len(pictures)} images could be read")
+        self._skipped = len(pictures) - self._count
 
     def _add(self, picture: Picture, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> None:
         if a.shape != b.shape:  # the classes were dynamic in a manifest

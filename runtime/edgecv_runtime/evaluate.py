@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.files import existing_folder, files_below
 from edgecv_runtime.images import IMAGE_SUFFIXES, Image, read_image
 from edgecv_runtime.model import Model
 from edgecv_runtime.progress import track
 
 LABELS_FILE = "labels.csv"
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,28 @@ class LabelledImage:
 
     path: Path
     class_index: int
+
+    def read(self) -> Image:
+        """As `read_image`."""
+        return read_image(self.path)
+
+
+class Labelled(Protocol):
+    """What has a class, and can be read: a picture, a signal, a volume."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def class_index(self) -> int: ...
+
+    def read(self) -> Any:
+        """What a model takes.
+
+        Raises
+        ------
+        InputError, MissingFileError
+        """
 
 
 @dataclass(frozen=True)
@@ -80,13 +105,19 @@ def read_labelled_images(folder: str | Path, labels: tuple[str, ...] | None, cla
     InputError
         It is laid out in neither way, or an index is out of range.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFileError(f"no folder at {folder}")
+    return read_labelled_files(folder, labels, classes, IMAGE_SUFFIXES, "image")
+
+
+def read_labelled_files(
+    folder: str | Path, labels: tuple[str, ...] | None, classes: int, suffixes: Set[str], kind: str
+) -> list[LabelledImage]:
+    """`read_labelled_images` for files of any kind, which ``read`` of the answer does not know."""
+    folder = existing_folder(folder)
     listed = folder / LABELS_FILE
-    items = _read_list(folder, listed) if listed.is_file() else _read_class_folders(folder, labels, classes)
+    items = _read_list(folder, listed) if listed.is_file() else _read_class_folders(folder, labels, classes, suffixes)
     if not items:
-        raise InputError(f"{folder} holds no labelled image: DIR/<class>/*.jpg or DIR/{LABELS_FILE} is required")
+        pattern = "*.jpg" if ".jpg" in suffixes else f"*{min(suffixes)}"
+        raise InputError(f"{folder} holds no labelled {kind}: DIR/<class>/{pattern} or DIR/{LABELS_FILE} is required")
     for item in items:
         if not 0 <= item.class_index < classes:
             raise InputError(
@@ -117,7 +148,9 @@ def _read_list(folder: Path, listed: Path) -> list[LabelledImage]:
             raise InputError(f"{listed}, line {rows.line_num}: class_index must be an integer ({error})") from None
 
 
-def _read_class_folders(folder: Path, labels: tuple[str, ...] | None, classes: int) -> list[LabelledImage]:
+def _read_class_folders(
+    folder: Path, labels: tuple[str, ...] | None, classes: int, suffixes: Set[str]
+) -> list[LabelledImage]:
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     names = [path.name for path in folders]
     if labels is not None and set(names) <= set(labels):
@@ -137,7 +170,7 @@ def _read_class_folders(folder: Path, labels: tuple[str, ...] | None, classes: i
                 f"the class folders of {folder} do not carry the model's labels and are matched in sorted order: "
                 f"{names[0]!r} is taken for {labels[0]!r}",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
     else:
         raise InputError(
@@ -147,19 +180,16 @@ def _read_class_folders(folder: Path, labels: tuple[str, ...] | None, classes: i
     return [
         LabelledImage(path, index)
         for subfolder, index in zip(folders, indices, strict=True)
-        for path in sorted(subfolder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        for path in files_below(subfolder, suffixes)
     ]
 
 
-def evaluate_classification(model: Model, items: list[LabelledImage]) -> ClassificationAccuracy:
+def evaluate_classification(model: Model, items: Sequence[Labelled]) -> ClassificationAccuracy:
     """Top-1 and top-5 accuracy of a loaded model; see `count_correct`."""
     return count_correct(lambda image: model(image).top(5).indices.tolist(), items, "evaluating")
 
 
-def count_correct(
-    rank: Callable[[Image], Sequence[int]], items: Sequence[LabelledImage], text: str
-) -> ClassificationAccuracy:
+def count_correct(rank: Callable[[Any], Sequence[int]], items: Sequence[Labelled], text: str) -> ClassificationAccuracy:
     """Top-1 and top-5 accuracy of anything that ranks classes.
 
     Pictures that cannot be read are skipped with a warning and counted.
@@ -167,8 +197,8 @@ def count_correct(
     Parameters
     ----------
     rank : callable
-        From (H, W, 3) uint8 RGB to the five best class indices, best first.
-    items : sequence of LabelledImage
+        From what an item reads, (H, W, 3) uint8 RGB of a picture, to the five best class indices, best first.
+    items : sequence of Labelled
     text : str
         For the progress bar.
 
@@ -178,16 +208,45 @@ def count_correct(
         Not one picture could be read.
     """
     first = fifth = count = 0
-    for item in track(items, len(items), text, "images"):
-        try:
-            image = read_image(item.path)
-        except (InputError, MissingFileError) as error:
-            warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=2)
-            continue
-        best = rank(image)
+    for item, value in readable([(item, item) for item in items], text, read=lambda item: item.read()):
+        best = rank(value)
         first += best[0] == item.class_index
         fifth += item.class_index in best
         count += 1
-    if not count:
-        raise InputError(f"none of the {len(items)} labelled images could be read")
     return ClassificationAccuracy(first / count, fifth / count, count, len(items) - count)
+
+
+def readable(
+    items: Sequence[tuple[Any, Item]],
+    text: str,
+    kind: str = "labelled images",
+    read: Callable[[Any], Any] = read_image,
+) -> Iterator[tuple[Item, Any]]:
+    """The items with their pictures; those that cannot be read are left out with a warning.
+
+    Parameters
+    ----------
+    items : sequence of (path, item)
+        Or of whatever else `read` takes, and the item.
+    text : str
+        For the progress bar.
+    kind : str
+        What they are, for the error.
+    read : callable
+
+    Raises
+    ------
+    InputError
+        Not one can be read.
+    """
+    count = 0
+    for path, item in track(items, len(items), text, "images"):
+        try:
+            image = read(path)
+        except (InputError, MissingFileError) as error:
+            warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=3)
+            continue
+        count += 1
+        yield item, image
+    if not count:
+        raise InputError(f"none of the {len(items)} {kind} could be read")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecv_runtime.errors import InputError, MissingFileError, UnsupportedError
-from edgecv_runtime.evaluate import LABELS_FILE, LabelledImage, read_labelled_images
-from edgecv_runtime.evaluate_objects import readable
+from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_runtime.evaluate import LABELS_FILE, LabelledImage, read_labelled_images, readable
+from edgecv_runtime.files import existing_folder, files_below
 from edgecv_runtime.images import IMAGE_SUFFIXES
 from edgecv_runtime.metrics.verification import FAR, RATES, VerificationRates, verification_rates
 from edgecv_runtime.model import Model
@@ -77,19 +77,16 @@ def read_identities(folder: str | Path) -> list[LabelledImage]:
     InputError
         It is laid out in neither way, or there are no two people, or no two pictures of one.
     """
-    folder = Path(folder)
+    folder = existing_folder(folder)
     if (folder / LABELS_FILE).is_file():
         items = read_labelled_images(folder, None, sys.maxsize)
-    elif folder.is_dir():
+    else:
         people = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         items = [
             LabelledImage(path, index)
             for index, person in enumerate(people)
-            for path in sorted(person.rglob("*"))
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+            for path in files_below(person, IMAGE_SUFFIXES)
         ]
-    else:
-        raise MissingFileError(f"no folder at {folder}")
     found = len({item.class_index for item in items})
     if found < 2 or found == len(items):
         raise InputError(

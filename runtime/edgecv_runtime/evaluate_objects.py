@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.annotations import AnnotatedImages, read_annotated_images
-from edgecv_runtime.errors import InputError, MissingFileError, UnsupportedError
-from edgecv_runtime.images import Image, cv2, list_images, read_image
+from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_runtime.evaluate import readable
+from edgecv_runtime.files import existing_folder
+from edgecv_runtime.images import cv2, list_images
 from edgecv_runtime.metrics.coco import AveragePrecision, DetectionAccuracy, Found
 from edgecv_runtime.metrics.keypoints import keypoint_precision
 from edgecv_runtime.metrics.miou import Confusion, SegmentationAccuracy
 from edgecv_runtime.metrics.overlaps import COCO_DEVIATIONS
 from edgecv_runtime.model import Model
-from edgecv_runtime.progress import track
 from edgecv_runtime.results import Detections
 
 # Average precision counts every detection, however unsure; a threshold for use would cut the curve short.
 SCORE_THRESHOLD = 0.001
 
 _MASK_FOLDERS = ("masks", "semantic_masks", "SegmentationClass", "labels")
-
-Item = TypeVar("Item")
 
 
 def evaluate_detection(
@@ -108,27 +105,6 @@ def translated(result: Detections, classes: Mapping[int, int] | None) -> Found:
     return Found(result.boxes.astype(np.float64), result.scores.astype(np.float64), indices, result.masks, points)
 
 
-def readable(items: Sequence[tuple[Path, Item]], text: str) -> Iterator[tuple[Item, Image]]:
-    """The items with their pictures; those that cannot be read are left out with a warning.
-
-    Raises
-    ------
-    InputError
-        Not one can be read.
-    """
-    count = 0
-    for path, item in track(items, len(items), text, "images"):
-        try:
-            image = read_image(path)
-        except (InputError, MissingFileError) as error:
-            warnings.warn(f"skipped: {error}", RuntimeWarning, stacklevel=3)
-            continue
-        count += 1
-        yield item, image
-    if not count:
-        raise InputError(f"none of the {len(items)} labelled images could be read")
-
-
 def evaluate_segmentation(model: Model, data: str | Path) -> SegmentationAccuracy:
     """Mean IoU of a segmenter.
 
@@ -159,9 +135,7 @@ def evaluate_segmentation(model: Model, data: str | Path) -> SegmentationAccurac
 
 def read_mask_pairs(folder: str | Path) -> list[tuple[Path, Path]]:
     """(picture, mask) files of a folder with ``images`` and masks."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFileError(f"no folder at {folder}")
+    folder = existing_folder(folder)
     masks = next((folder / name for name in _MASK_FOLDERS if (folder / name).is_dir()), None)
     if masks is None or not (folder / "images").is_dir():
         raise InputError(f"{folder} holds no labelled pictures: DIR/images and DIR/masks are required")

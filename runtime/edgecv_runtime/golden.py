@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +17,9 @@ from edgecv_runtime.bundle import GOLDEN_MEMBER
 from edgecv_runtime.errors import BundleError, InputError
 from edgecv_runtime.images import Image, as_rgb
 from edgecv_runtime.model import Model
+from edgecv_runtime.npz import UNREADABLE, reason
 
 _LIMIT = 2**29  # bytes of all arrays together, unpacked
-
-# What numpy, zipfile and zlib raise between them on an .npz that is not one, or that claims what is not there.
-_UNREADABLE = (
-    ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, MemoryError, OverflowError, RuntimeError,
-    SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +79,8 @@ class Golden:
                 )
                 tolerance = arrays["tolerance"].astype(np.float64, casting="same_kind")
                 return cls(images, outputs, tolerance, str(arrays["origin"]))
-        except _UNREADABLE as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BundleError(f"{origin}: {GOLDEN_MEMBER} is damaged ({reason or type(error).__name__})") from None
+        except UNREADABLE as error:
+            raise BundleError(f"{origin}: {GOLDEN_MEMBER} is damaged ({reason(error)})") from None
 
 
 def _shown(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

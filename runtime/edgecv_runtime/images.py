@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime._require import require
-from edgecv_runtime.errors import InputError, MissingFileError
+from edgecv_runtime.errors import InputError
+from edgecv_runtime.files import existing_file, list_files
 
 Image = npt.NDArray[np.uint8]
 
@@ -67,9 +68,7 @@ def read_image(path: str | Path) -> Image:
     MissingPackageError
         OpenCV is not installed.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"no image at {path}" + (" (it is a folder)" if path.is_dir() else ""))
+    path = existing_file(path, "image")
     try:
         encoded = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -141,10 +140,4 @@ def list_images(folder: str | Path) -> list[Path]:
     InputError
         The folder holds no image file.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFileError(f"no folder at {folder}")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not paths:
-        raise InputError(f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return paths
+    return list_files(folder, IMAGE_SUFFIXES, "image")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from edgecv_runtime.kernels import settled
 from edgecv_runtime.manifest import DecoderSpec, Manifest, TensorSpec
 from edgecv_runtime.preprocess import Geometry, dequantize
 from edgecv_runtime.signing import check_signature, refuse_bare_model
-from edgecv_runtime.sizes import at_size
+from edgecv_runtime.sizes import at_size, sizes_of
 
 if TYPE_CHECKING:
     from edgecv_runtime.decoders.segmentation import SegmentationDecoder
@@ -94,21 +94,18 @@ def load(
     ('7',)
     """
     path = Path(path)
-    how: dict[str, Any] = {"backend": backend, "device": device, "threads": threads}
-    how |= {"delegate": None if delegate is None else str(delegate), "options": options, "fallback": fallback}
+    how: dict[str, Any] = {"backend": backend, "device": device, "threads": threads, "kernels": kernels}
+    how |= {"delegate": delegate, "options": options, "fallback": fallback}
     if path.suffix.lower() not in MODEL_SUFFIXES:
-        bundle = Bundle(path)
-        check_signature(bundle, public_key)
+        bundle = _trusted(path, public_key)
         bundle = bundle if size is None else at_size(bundle, size)
-        how["kernels"] = kernels if delegate else settled(bundle.artefact(), backend, device, kernels)
-        return load_bundle(bundle, **how)
+        return load_bundle(bundle, **_settled(bundle.artefact(), how))
     refuse_bare_model(path, public_key)
     if size is not None:
         raise InputError(f"a bare model has the one size that it has; received size {size} for {path.name}")
     artefact = Artefact.from_file(path)
     manifest = _embedded(artefact, path)
-    kernels = kernels if delegate else settled(artefact, backend, device, kernels)
-    return Model(artefact, manifest, kernels=kernels, **how)
+    return Model(artefact, manifest, **_settled(artefact, how))
 
 
 def load_bundle(bundle: Bundle, *, delegate: str | None = None, fallback: str | None = None, **how: Any) -> Model:
@@ -144,6 +141,40 @@ def load_second(path: str | Path, *, backend: str | None = None, **how: Any) -> 
         if backend is None:
             raise
         return load(path, **how)
+
+
+def load_smaller(path: str | Path, *, public_key: str | Path | None = None, **how: Any) -> list[Model]:
+    """The models of all input sizes of a bundle but the largest, in falling order; each is to be closed.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a bundle, or of a bare model, which has no others.
+    public_key, how
+        As in `load`, which says what is raised, too.
+    """
+    path = Path(path)
+    if path.suffix.lower() in MODEL_SUFFIXES:
+        return []
+    smaller = list(sizes_of(_trusted(path, public_key)).values())[1:]
+    with ExitStack() as opened:  # where one is refused, the others must not stay open
+        models = [opened.enter_context(load_bundle(one, **_settled(one.artefact(), how))) for one in smaller]
+        opened.pop_all()
+    return models
+
+
+def _trusted(path: Path, public_key: str | Path | None) -> Bundle:
+    bundle = Bundle(path)
+    check_signature(bundle, public_key)
+    return bundle
+
+
+def _settled(artefact: Artefact, how: Mapping[str, Any]) -> dict[str, Any]:
+    """`load`'s arguments as `Model` takes them: the delegate as text, and without one the kernels settled on."""
+    if how.get("delegate"):
+        return {**how, "delegate": str(how["delegate"])}
+    kernels = settled(artefact, how.get("backend"), how.get("device"), how.get("kernels", "auto"))
+    return {**how, "kernels": kernels}
 
 
 def _embedded(artefact: Artefact, path: Path) -> Manifest:
@@ -263,7 +294,12 @@ class Model:
         """
         requests = self.backend.requests(count) if count else []
         if requests is None:
-            return [Model(self._artefact, self.manifest, **self._options) for _ in range(count)]
+            with ExitStack() as opened:  # as in `load_smaller`
+                models = [
+                    opened.enter_context(Model(self._artefact, self.manifest, **self._options)) for _ in range(count)
+                ]
+                opened.pop_all()
+            return models
         replicas = [copy(self) for _ in requests]
         for replica, request in zip(replicas, requests, strict=True):
             replica.backend, replica._decoder = request, make_decoder(self.manifest)

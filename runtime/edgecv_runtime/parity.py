@@ -30,7 +30,7 @@ from edgecv_runtime.kernels import remember
 from edgecv_runtime.manifest import INTEGER_PRECISIONS
 from edgecv_runtime.model import Model, load_bundle
 from edgecv_runtime.signing import check_signature, configured_key
-from edgecv_runtime.sizes import FOLDER, Size, sizes_of
+from edgecv_runtime.sizes import Size, holds_several, size_text, sizes_of
 
 # Timed calls of each set of kernels, in turn: enough for a median, and on a slow device not much more than seconds.
 _LATENCY_RUNS = 15
@@ -163,10 +163,10 @@ def verify(
         return trial
 
     trial = prove(bundle)
-    found = (ask("sizes", lambda: _sizes(bundle)) if _several(bundle) else None) or {}
-    for (height, width), part in found.items():
+    found = (ask("sizes", lambda: _sizes(bundle)) if holds_several(bundle) else None) or {}
+    for size, part in found.items():
         if part is not bundle:
-            prove(part, f"{height}x{width} ")
+            prove(part, f"{size_text(size)} ")
     return Verification(str(path), tuple(checks), cpu.describe(), trial.kernels, trial.latency_ratio, trial.provenance)
 
 
@@ -175,13 +175,9 @@ def _open(path: str | Path) -> tuple[Bundle, str]:
     return bundle, f"{len(bundle.manifest.members)} members, every sha256 as in the manifest"
 
 
-def _several(bundle: Bundle) -> bool:
-    return any(name.startswith(FOLDER) for name in bundle.manifest.members)
-
-
 def _sizes(bundle: Bundle) -> tuple[dict[Size, Bundle], str]:
     found = sizes_of(bundle)
-    return found, ", ".join(f"{height}x{width}" for height, width in found)
+    return found, ", ".join(map(size_text, found))
 
 
 def _signed(bundle: Bundle, public_key: str | Path | None) -> tuple[str | None, str]:

@@ -8,19 +8,14 @@ to update.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from edgecv_runtime.artefact import MODEL_SUFFIXES
 from edgecv_runtime.bundle import MANIFEST_MEMBER, SIGNATURE_MEMBER, SUFFIX, Bundle, write_bundle
 from edgecv_runtime.errors import BundleError, InputError
 from edgecv_runtime.manifest import Manifest
 
-if TYPE_CHECKING:
-    from edgecv_runtime.model import Model
-
-FOLDER = "sizes/"
+_FOLDER = "sizes/"
+_OWN = (MANIFEST_MEMBER, SIGNATURE_MEMBER)  # of each bundle
 
 Size = tuple[int, int]
 
@@ -30,25 +25,35 @@ def size_of(manifest: Manifest) -> Size:
     return manifest.inputs[0].size
 
 
+def size_text(size: Size) -> str:
+    """Height and width as in ``"480x640"``."""
+    return f"{size[0]}x{size[1]}"
+
+
+def holds_several(bundle: Bundle) -> bool:
+    """Whether other input sizes than its own lie in it; nothing of them is read."""
+    return any(name.startswith(_FOLDER) for name in bundle.manifest.members)
+
+
 def sizes_of(bundle: Bundle) -> dict[Size, Bundle]:
-    """The bundle of each input size, the largest first; itself alone where it holds one.
+    """The bundle of each input size, the largest first; itself alone where it holds one. None of signals and volumes.
 
     Raises
     ------
     BundleError
         What lies in it is no bundle, or not of the size that its name says.
     """
-    if not any(name.startswith(FOLDER) for name in bundle.manifest.members):
-        return {} if not bundle.manifest.inputs[0].is_image else {size_of(bundle.manifest): bundle}
+    if not bundle.manifest.inputs[0].is_image and not holds_several(bundle):
+        return {}
     found = {size_of(bundle.manifest): bundle}
     for name in bundle.manifest.members:
-        if name.startswith(FOLDER):
+        if name.startswith(_FOLDER):
             inner = Bundle(bundle.path / name, bundle.member(name))
             size = size_of(inner.manifest)
             if name != _member(size) or size in found:
-                raise BundleError(f"{bundle.path}: member {name} must be another input size than {_text(size)}")
+                raise BundleError(f"{bundle.path}: member {name} must be another input size than {size_text(size)}")
             found[size] = inner
-    return dict(sorted(found.items(), key=lambda item: -item[0][0] * item[0][1]))
+    return dict(sorted(found.items(), key=lambda item: _area(item[0]), reverse=True))
 
 
 def at_size(bundle: Bundle, size: int | Size) -> Bundle:
@@ -68,30 +73,9 @@ def at_size(bundle: Bundle, size: int | Size) -> Bundle:
     there = sizes_of(bundle)
     if wanted not in there:
         raise InputError(
-            f"size must be one of {', '.join(map(_text, there))}, which {bundle.path} holds; received {size}"
+            f"size must be one of {', '.join(map(size_text, there))}, which {bundle.path} holds; received {size}"
         )
     return there[wanted]
-
-
-def load_smaller(path: str | Path, **how: Any) -> list[Model]:
-    """The models of all input sizes of a bundle but the largest, in falling order; each is to be closed.
-
-    Parameters
-    ----------
-    path : str or Path
-        Of a bundle, or of a bare model, which has no others.
-    how
-        As in `edgecv_runtime.load`, which says what is raised, too.
-    """
-    from edgecv_runtime.model import load
-
-    if Path(path).suffix.lower() in MODEL_SUFFIXES:
-        return []
-    with ExitStack() as opened:  # where one is refused, the others must not stay open
-        _, *smaller = sizes_of(Bundle(path)) or (None,)
-        models = [opened.enter_context(load(path, size=size, **how)) for size in smaller]
-        opened.pop_all()
-    return models
 
 
 def join(path: str | Path, bundles: Sequence[str | Path]) -> Manifest:
@@ -115,44 +99,40 @@ def join(path: str | Path, bundles: Sequence[str | Path]) -> Manifest:
         Fewer than two, two of one size, or they do not belong together.
     MissingFileError, BundleError, OutputError
     """
-    opened = sorted(map(Bundle, bundles), key=lambda one: -size_of(one.manifest)[0] * size_of(one.manifest)[1])
+    opened = sorted(map(Bundle, bundles), key=lambda one: _area(size_of(one.manifest)), reverse=True)
     if len(opened) < 2:
         raise InputError(f"bundles of two input sizes or more are required; received {len(opened)}")
     main, *smaller = opened
     members = {name: content for name, content in main.members().items() if name not in _OWN}
     seen = {size_of(main.manifest)}
     for one in opened:
-        if any(name.startswith(FOLDER) for name in one.manifest.members):
+        if holds_several(one):
             raise InputError(f"{one.path} holds several sizes already: join those that it was made of")
     for one in smaller:
         size, different = size_of(one.manifest), _different(main.manifest, one.manifest)
         if different:
             raise InputError(f"{main.path} and {one.path} must be one network; they differ in {different}")
         if size in seen:
-            raise InputError(f"every input size may come once; {one.path} is of {_text(size)}, too")
+            raise InputError(f"every input size may come once; {one.path} is of {size_text(size)}, too")
         seen.add(size)
         members[_member(size)] = one.path.read_bytes()
     return write_bundle(path, main.manifest, members)
 
 
-_OWN = (MANIFEST_MEMBER, SIGNATURE_MEMBER)
-
-
 def _different(one: Manifest, other: Manifest) -> str:
     """What tells two networks apart, beside the size of their input; empty where nothing does."""
-    return ", ".join(name for name, values in _identities(one, other).items() if values[0] != values[1])
-
-
-def _identities(one: Manifest, other: Manifest) -> dict[str, tuple[Any, Any]]:
-    pairs = {name: (getattr(one, name), getattr(other, name)) for name in ("task", "labels")}
-    pairs["architecture"] = (one.architecture.get("name"), other.architecture.get("name"))
-    pairs["decoder"] = (one.decoder.name, other.decoder.name)
-    return pairs
+    pairs = {
+        "task": (one.task, other.task),
+        "labels": (one.labels, other.labels),
+        "architecture": (one.architecture.get("name"), other.architecture.get("name")),
+        "decoder": (one.decoder.name, other.decoder.name),
+    }
+    return ", ".join(name for name, (ours, theirs) in pairs.items() if ours != theirs)
 
 
 def _member(size: Size) -> str:
-    return f"{FOLDER}{_text(size)}{SUFFIX}"
+    return f"{_FOLDER}{size_text(size)}{SUFFIX}"
 
 
-def _text(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
+def _area(size: Size) -> int:
+    return size[0] * size[1]

@@ -47,6 +47,9 @@ class Accelerator:
     continues_after_cpu : bool
         Whether operators behind one that falls back can run on the accelerator again. Those before the first that
         runs there do not count.
+    joined_padding_stride : int or None
+        The compiler joins a padding with the convolution behind it, and then fails at longer strides than this; None:
+        at none.
     """
 
     id: str
@@ -56,6 +59,7 @@ class Accelerator:
     sources: Mapping[str, str]
     version: str
     continues_after_cpu: bool = True
+    joined_padding_stride: int | None = None
 
 
 @functools.cache
@@ -101,6 +105,7 @@ def load_accelerator(identifier: str) -> Accelerator:
         sources,
         take(data, "version", str, origin),
         take(data, "continues_after_cpu", bool, origin, default=True),
+        take(data, "joined_padding_stride", int, origin, default=None),
     )
 
 

@@ -77,6 +77,41 @@ def test_mobilenets_own_kind_of_head() -> None:
     assert np.asarray(same(pixels))[0, 0, 0] == pytest.approx(np.asarray(model(pixels))[0], abs=1e-6)
 
 
+def test_a_layer_that_is_used_twice_stays_one(randomise: Callable[..., None]) -> None:
+    image = keras.Input((10, 10, 1))
+    shared = layers.Conv2D(1, 3, name="shared")
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(shared(shared(image)))))
+    randomise(model)
+    large, windows = fully_convolutional(model, (13, 12, 1))
+    assert windows.stride == (1, 1) and len(large.get_layer("shared")._inbound_nodes) == 2
+    pixels = np.random.default_rng(5).normal(size=(13, 12, 1)).astype(np.float32)
+    assert np.asarray(large(pixels[None]))[0] == pytest.approx(slide(model, pixels, (1, 1)), abs=1e-5)
+
+
+def test_gates_are_no_head(randomise: Callable[..., None]) -> None:
+    """Squeeze-and-excitation pools too; its answer goes back to the map, and sees all of a larger picture."""
+    image = keras.Input((8, 8, 2))
+    x = layers.Conv2D(4, 3, name="first")(image)
+    gate = layers.Dense(4, activation="sigmoid", name="gate")(layers.GlobalAveragePooling2D(name="squeeze")(x))
+    x = layers.Multiply()([x, layers.Reshape((1, 1, 4))(gate)])
+    model = keras.Model(image, layers.Dense(3, name="last")(layers.GlobalAveragePooling2D()(x)))
+    randomise(model)
+    same, _ = fully_convolutional(model, (8, 8, 2))
+    pixels = np.random.default_rng(6).normal(size=(12, 10, 2)).astype(np.float32)
+    assert np.asarray(same(pixels[None, :8, :8]))[0, 0] == pytest.approx(
+        np.asarray(model(pixels[None, :8, :8])), abs=1e-6
+    )
+    large, windows = fully_convolutional(model, (12, 10, 2))
+    assert large.output_shape == (None, 5, 3, 3) and windows.stride == (1, 1)
+    # By hand: one gate of the whole picture on every window's mean.
+    features = np.asarray(model.get_layer("first")(pixels[None]))[0]
+    weights, bias = model.get_layer("gate").get_weights()
+    opened = 1 / (1 + np.exp(-(features.mean(axis=(0, 1)) @ weights + bias)))
+    kernel, offset = model.get_layer("last").get_weights()
+    window = (features[3:9, 1:7] * opened).mean(axis=(0, 1)) @ kernel + offset
+    assert np.asarray(large(pixels[None]))[0, 3, 1] == pytest.approx(window, abs=1e-5)
+
+
 def test_refused(lenet: Any) -> None:
     with pytest.raises(InputError, match=r"input_shape must be at least \(32, 32, 1\), with 1 channels; received"):
         fully_convolutional(lenet, (28, 40, 1))

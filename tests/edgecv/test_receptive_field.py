@@ -128,6 +128,22 @@ def test_reach_that_is_not_known_is_not_guessed() -> None:
     assert fields["resized"] is None
 
 
+def test_layers_of_our_own_and_of_keras_applications_act_on_every_place_alone() -> None:
+    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+
+    from edgecv.layers.l2_scale import l2_scale
+    from edgecv.layers.pad_channels import pad_channels
+
+    image = keras.Input((16, 16, 2))
+    x = pad_channels(layers.Conv2D(2, 3, name="first")(image), 4, "padded")
+    x = CustomScaleLayer(0.5, name="scaled")([x, layers.Conv2D(4, 1)(x)])
+    model = keras.Model(image, l2_scale(x, "normalised"))
+    fields = receptive_fields(model)
+    for name in ("padded", "scaled", "normalised"):
+        assert fields[name] == fields["first"] == ReceptiveField((3, 3), (1, 1), (1, 1))
+    assert depends_on(model, (4, 5, 0)) == [(4, 6), (5, 7)]
+
+
 def test_mobilenet_by_gradient() -> None:
     # The same chain of windows and paddings as MobileNet v1, without what could stop a gradient.
     shape = (384, 384, 1)

@@ -182,6 +182,18 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             read_array_file(tmp_path / name)
 
 
+def test_an_archive_that_asks_for_a_password(tmp_path: Path) -> None:
+    """zipfile says so with a RuntimeError."""
+    path = tmp_path / "locked.npz"
+    np.savez(path, a=np.zeros(3))
+    content = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags of APPNOTE.TXT 4.3.7 and 4.3.12
+        content[content.index(signature) + place] |= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"can be read \(File .* is encrypted"):
+        read_array_file(path)
+
+
 # -- decoder and contract ------------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,11 @@ def test_an_error_can_be_caught_without_numpy() -> None:
     }
 
 
+def test_a_driver_imports_what_every_start_needs() -> None:
+    modules = loaded("import edgecv_runtime.backends.litert")
+    assert not modules & {*HEAVY - {"numpy"}, "edgecv_runtime.backends.litert_compiled"}
+
+
 def test_load_imports_numpy_but_no_back_end() -> None:
     modules = loaded("from edgecv_runtime import load, open_stream, Bundle, verify, compare")
     assert "numpy" in modules

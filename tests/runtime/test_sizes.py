@@ -17,7 +17,8 @@ from edgecv_runtime.cli.main import main
 from edgecv_runtime.errors import BundleError, InputError
 from edgecv_runtime.golden import Golden
 from edgecv_runtime.manifest import DecoderSpec, InputSpec, Manifest, Resize, TensorSpec
-from edgecv_runtime.sizes import at_size, join, load_smaller, sizes_of
+from edgecv_runtime.model import load_smaller
+from edgecv_runtime.sizes import at_size, join, sizes_of
 
 SIZES = ((32, 32), (24, 24), (16, 12))
 Check = Callable[[pytest.ExceptionInfo[Any]], str]
@@ -106,6 +107,19 @@ def test_each_size_is_a_bundle_of_its_own(several: Path) -> None:
     for model in smaller:
         model.close()
     assert load_smaller(several.parent / "24.edgecv") == []
+
+
+def test_a_bundle_is_read_once_for_all_of_its_sizes(several: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, plain = [], Bundle.__init__
+
+    def counted(bundle: Bundle, path: str | Path, content: bytes | None = None) -> None:
+        opened.append(Path(path).name)
+        plain(bundle, path, content)
+
+    monkeypatch.setattr(Bundle, "__init__", counted)
+    for model in load_smaller(several):
+        model.close()
+    assert sorted(opened) == ["16x12.edgecv", "24x24.edgecv", "several.edgecv"]
 
 
 def test_every_contract_is_replayed(several: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

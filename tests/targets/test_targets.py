@@ -42,22 +42,40 @@ def test_every_file_fits_the_schema(identifier: str) -> None:
     assert all("https://" in where for where in target.sources.values())
 
 
-def figures(data: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """Every table of a file that has a value, wherever it is."""
-    if not isinstance(data, dict):
-        return []
-    own = [(path, data)] if "value" in data else []
-    return own + [found for key, value in data.items() for found in figures(value, f"{path}.{key}")]
+def numbers(data: Any, path: str = "", source: str | None = None) -> list[tuple[str, str | None]]:
+    """Every number of a file, wherever it is, with the source that the nearest table around it names."""
+    if isinstance(data, dict):
+        named = data.get("source", source)
+        return [found for key, value in data.items() for found in numbers(value, f"{path}.{key}", named)]
+    if isinstance(data, list):
+        return [found for place, value in enumerate(data) for found in numbers(value, f"{path}[{place}]", source)]
+    return [(path, source)] if isinstance(data, int | float) and not isinstance(data, bool) else []
 
 
 @pytest.mark.parametrize("identifier", list_targets())
 def test_every_figure_has_a_source(identifier: str) -> None:
+    """Read from the file itself, whatever the reader makes of it: no number stands without a source of the file."""
     data = content(identifier)
-    named = [(path, figure["source"]) for path, figure in figures(data)]
-    named += [("latency", entry["source"]) for entry in data.get("latencies", [])]
-    named += [("cpu", data["cpu"]["source"])]
-    named += [(key, data[key]["source"]) for key in ("accelerator", "tool") if key in data]
-    assert {source for _, source in named} == set(data["sources"])
+    found = [entry for entry in numbers(data) if not entry[0].startswith(".backends")]
+    assert {path for path, source in found if source not in data["sources"]} == set()
+    used = {source for _, source in found} | {data["cpu"]["source"]}
+    used |= {data[key]["source"] for key in ("accelerator", "tool") if key in data}
+    assert used == set(data["sources"])
+
+
+@pytest.mark.parametrize("identifier", list_targets())
+def test_no_figure_hides_in_a_note(identifier: str) -> None:
+    """A note has no source: a number with a unit belongs into a field."""
+    unit = re.compile(r"\d\s*(?:[GM]Hz|[KMG]i?B|TOPS|ms|fps|%)")
+    assert [note for note in load_target(identifier).notes if unit.search(note)] == []
+
+
+def test_a_figure_without_a_source_would_be_found() -> None:
+    data = content("pi-5")
+    data["accelerator"] = {"name": "N", "peak_ops": {"value": 1e12}}
+    assert (".accelerator.peak_ops.value", None) in numbers(data)
+    data["memory_bytes"] = 4e9
+    assert (".memory_bytes", None) in numbers(data)
 
 
 @pytest.mark.parametrize("identifier", list_targets())

@@ -1,4 +1,4 @@
-"""``edgecv compatibility BUNDLE|MODEL --target ID``: where each operator will run, before anything is compiled."""
+"""``edgecv compatibility BUNDLE|FILE|MODEL --target ID``: where each operator will run, before anything is made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecv.commands.options import add_model_options, collect_model_options, refuse_model_options
+from edgecv.models.registry import get_record
 from edgecv_runtime.cli.command import Command, add_json_option
 from edgecv_runtime.cli.output import kilobytes, remark, say, say_json
 from edgecv_runtime.errors import InputError, UnsupportedError
@@ -15,13 +17,19 @@ if TYPE_CHECKING:
     from edgecv_export.compatibility import Compatibility
     from edgecv_export.fit import Fit
     from edgecv_export.memory import Memory
+    from edgecv_targets import Accelerator, Target
 
 _WIDTH = 100
 CHECK_FAILED = 1
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="BUNDLE|MODEL", help="a .edgecv bundle or a .tflite file")
+    parser.add_argument(
+        "model",
+        metavar="BUNDLE|FILE|MODEL",
+        help="a .edgecv bundle, a .tflite file, or a name from `edgecv models`, converted here without care for its "
+        "answers",
+    )
     parser.add_argument("--target", required=True, metavar="ID", help="a device from `edgecv targets`")
     parser.add_argument(
         "--max-fallback",
@@ -34,19 +42,23 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fix",
-        metavar="OUT.tflite",
-        help="make the changes that are safe (static shapes, integers at both ends), prove them, and check the result",
+        metavar="OUT",
+        help="make the changes that are safe and help there (static shapes with batch 1, integers at both ends, "
+        "operators split, fused, moved or replaced), prove each against the float model, check the result and write "
+        "OUT.tflite, or of a bundle OUT.edgecv",
     )
     parser.add_argument("--all", action="store_true", help="every operator, not only those that fall back")
+    add_model_options(parser)
     add_json_option(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
     from edgecv_export.compatibility import check
+    from edgecv_export.compatibility.fixes import offer_fixes
     from edgecv_export.fit import fit
     from edgecv_export.memory import measure
     from edgecv_export.tflite_graph import read_graph
-    from edgecv_targets import TargetError, load_target
+    from edgecv_targets import TargetError, load_accelerator, load_target
 
     limit = options.max_fallback
     if limit is not None and not 0 <= limit <= 100:
@@ -56,10 +68,15 @@ def _run(options: argparse.Namespace) -> int:
         host = None if options.host is None else load_target(options.host)
     except TargetError as error:
         raise InputError(str(error)) from None
-    content = _content(Path(options.model))
-    if options.fix is not None:
-        content = _fix(content, Path(options.fix))
-    graph = read_graph(content)
+    table = None if target.accelerator is None else target.accelerator.table
+    accelerator = None if table is None else load_accelerator(table)
+    content = _content(options, target)
+    graph = read_graph(content)  # refuses what is damaged, before anything is changed
+    if options.fix is None:
+        offered = offer_fixes(content, accelerator)
+    else:
+        offered = ()
+        graph = read_graph(_fix(content, Path(options.model), Path(options.fix), accelerator))
     found, memory, fitting = check(graph, target, host), measure(graph), fit(graph, target)
     met = limit is None or (found.meets(limit) and fitting.fits is not False)
     if options.json:
@@ -68,6 +85,7 @@ def _run(options: argparse.Namespace) -> int:
                 **found.to_dict(),
                 "memory": {"peak_bytes": memory.peak_bytes, "arena_bytes": memory.arena_bytes},
                 "fit": fitting.to_dict(),
+                "fixes_offered": list(offered),
                 "max_fallback": limit,
                 "met": met,
             }
@@ -75,30 +93,49 @@ def _run(options: argparse.Namespace) -> int:
     else:
         for line in _shown(found, memory, fitting, options.all):
             say(line)
+        if offered:
+            say("\n--fix OUT.tflite would")
+            for text in offered:
+                say(f"  {text}")
     if not met:
         remark(f"edgecv compatibility: {_failure(found, fitting, limit)}")
     return 0 if met else CHECK_FAILED
 
 
-def _fix(content: bytes, path: Path) -> bytes:
+def _fix(content: bytes, source: Path, path: Path, accelerator: Accelerator | None) -> bytes:
     """The file with the safe changes, written where it was asked for."""
+    from edgecv_export.compatibility.fixed_bundle import write_fixed_bundle
     from edgecv_export.compatibility.fixes import apply_fixes
-    from edgecv_runtime.bundle import write_atomically
+    from edgecv_runtime.bundle import SUFFIX, write_atomically
 
-    if path.suffix != ".tflite":
-        raise InputError(f"the fixed model's name must end in .tflite; received {path.name!r}")
-    fixed = apply_fixes(content)
-    write_atomically(path, fixed.content)
+    if path.suffix not in (".tflite", SUFFIX) or (path.suffix == SUFFIX and source.suffix != SUFFIX):
+        raise InputError(
+            f"the fixed model's name must end in .tflite, or of a bundle in {SUFFIX}; received {path.name!r}"
+        )
+    if path.suffix == SUFFIX:
+        fixed = write_fixed_bundle(source, path, accelerator)
+    else:
+        fixed = apply_fixes(content, accelerator)
+        write_atomically(path, fixed.content)
     for text in fixed.done or ("nothing to fix",):
         remark(f"  {text}")
+    for text in fixed.refused:
+        remark(f"  not done: {text}")
     return fixed.content
 
 
-def _content(path: Path) -> bytes:
-    """The TFLite file in a bundle, or the file itself."""
+def _content(options: argparse.Namespace, target: Target) -> bytes:
+    """The TFLite file in a bundle, the file itself, or that of a model by its name."""
     from edgecv_runtime.artefact import Artefact
     from edgecv_runtime.bundle import SUFFIX, Bundle
 
+    path = Path(options.model)
+    if not path.suffix:
+        from edgecv_export.compatibility.before_export import drafted
+
+        record = get_record(options.model)
+        return drafted(record.name, collect_model_options(options, record), target)
+    refuse_model_options(options, options.model)
     artefact = Bundle(path).artefact() if path.suffix == SUFFIX else Artefact.from_file(path)
     if artefact.format != "tflite":
         raise UnsupportedError(

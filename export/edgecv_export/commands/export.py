@@ -21,6 +21,7 @@ from edgecv_runtime.cli.output import kilobytes, remark, say, say_json
 from edgecv_runtime.errors import CheckFailedError, InputError
 
 if TYPE_CHECKING:
+    from edgecv_export.exporter import Exported
     from edgecv_export.search import Attempt
     from edgecv_runtime.manifest import DecoderSpec, Manifest
 
@@ -108,11 +109,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edgecv_export.plan import check_pictures, check_recipe
-    from edgecv_export.report.page import check_page_path
-    from edgecv_export.target_plan import choose_plan
-    from edgecv_runtime.bundle import check_output_path
-
     if options.sizes is not None:
         from edgecv_export.commands.sizes import export_sizes
 
@@ -121,45 +117,9 @@ def _run(options: argparse.Namespace) -> int:
         return _export_everywhere(options)
     if options.jobs is not None:
         raise InputError(f"--jobs is for --all-targets; received --jobs {options.jobs} alone")
-    # What can be refused is refused before TensorFlow is imported.
-    onnx = Path(options.model).suffix.lower() == ".onnx"
-    plan, device = choose_plan(
-        options.target, options.format, options.precision, calibrated=options.calibrate is not None, onnx=onnx
-    )
-    if device is not None:
-        remark(device.reason)
-    check_pictures(plan, options.calibrate, options.eval, options.max_drop, options.train)
-    check_recipe(plan, None, options.float_layers, options.max_drop)
-    check_output_path(Path(options.output))
-    if options.report is not None:
-        check_page_path(options.report)
-    labels = None if options.labels is None else read_labels(options.labels)
-    model, preprocessing, decoder = _model(options)
-    if options.nms_in_graph:
-        model = _suppressing(options, preprocessing, decoder)
-
-    from edgecv_export.exporter import export
-
+    _check(options)
     try:
-        exported = export(
-            model,
-            options.output,
-            preprocessing=preprocessing,
-            task=options.task,
-            decoder=decoder,
-            cam=options.cam,
-            format=options.format,
-            precision=options.precision,
-            calibration=options.calibrate,
-            target=options.target,
-            labels=labels,
-            evaluation=options.eval,
-            max_drop=options.max_drop,
-            training=options.train,
-            float_layers=options.float_layers,
-            seed=options.seed,
-            notify=_tell,
-        )
+        exported = _exported(options)
     except CheckFailedError as failure:
         if options.report is not None and failure.report is not None:
             _write_page(options, failure.report, None)
@@ -174,6 +134,55 @@ def _run(options: argparse.Namespace) -> int:
             say(line)
         say(f"wrote {exported.path}")
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what can be refused before TensorFlow is imported."""
+    from edgecv_export.plan import check_pictures, check_recipe
+    from edgecv_export.report.page import check_page_path
+    from edgecv_export.target_plan import choose_plan
+    from edgecv_runtime.bundle import check_output_path
+
+    onnx = Path(options.model).suffix.lower() == ".onnx"
+    plan, device = choose_plan(
+        options.target, options.format, options.precision, calibrated=options.calibrate is not None, onnx=onnx
+    )
+    if device is not None:
+        remark(device.reason)
+    check_pictures(plan, options.calibrate, options.eval, options.max_drop, options.train)
+    check_recipe(plan, None, options.float_layers, options.max_drop)
+    check_output_path(Path(options.output))
+    if options.report is not None:
+        check_page_path(options.report)
+
+
+def _exported(options: argparse.Namespace) -> Exported:
+    labels = None if options.labels is None else read_labels(options.labels)
+    model, preprocessing, decoder = _model(options)
+    if options.nms_in_graph:
+        model = _suppressing(options, preprocessing, decoder)
+
+    from edgecv_export.exporter import export
+
+    return export(
+        model,
+        options.output,
+        preprocessing=preprocessing,
+        task=options.task,
+        decoder=decoder,
+        cam=options.cam,
+        format=options.format,
+        precision=options.precision,
+        calibration=options.calibrate,
+        target=options.target,
+        labels=labels,
+        evaluation=options.eval,
+        max_drop=options.max_drop,
+        training=options.train,
+        float_layers=options.float_layers,
+        seed=options.seed,
+        notify=_tell,
+    )
 
 
 def _export_everywhere(options: argparse.Namespace) -> int:

@@ -35,12 +35,11 @@ def export_sizes(options: argparse.Namespace, export: Callable[[argparse.Namespa
         Fewer than two sizes, one of them twice, no weights, or options that make no sense for several.
     """
     from edgecv_runtime.bundle import check_output_path
-    from edgecv_runtime.sizes import join
+    from edgecv_runtime.sizes import join, size_text
 
-    sizes = {f"{height}x{width}": (height, width) for height, width in options.sizes}
+    sizes = {size_text(size): size for size in options.sizes}
     if len(sizes) < 2 or len(sizes) < len(options.sizes):
-        received = " ".join(f"{height}x{width}" for height, width in options.sizes)
-        raise InputError(f"--sizes takes two or more, each once; received {received}")
+        raise InputError(f"--sizes takes two or more, each once; received {' '.join(map(size_text, options.sizes))}")
     given = [name for name in ("input_size", "report", "all_targets") if getattr(options, name)]
     if given:
         raise InputError(f"--{given[0].replace('_', '-')} is for one size; leave it out with --sizes")

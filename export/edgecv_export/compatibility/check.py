@@ -160,8 +160,12 @@ def place(graph: Graph, accelerator: Accelerator, cpu_kernels: Mapping[str, str]
     """
     found: list[Placed] = []
     behind, entered = "", False
+    padded = {operator.outputs[0].index: operator for operator in graph.operators if operator.kind == "PAD"}
     for operator in graph.operators:
         placed = _place(operator, accelerator, cpu_kernels, behind)
+        before = operator.input(0)
+        if placed.where == ACCELERATOR and before is not None and before.index in padded:
+            placed = _behind_padding(placed, operator, padded[before.index], accelerator)
         found.append(placed)
         entered |= placed.where == ACCELERATOR
         if placed.where != ACCELERATOR and entered and not accelerator.continues_after_cpu and not behind:
@@ -181,6 +185,24 @@ def _place(operator: Operator, accelerator: Accelerator, cpu_kernels: Mapping[st
     if problem is not None:
         return _on_cpu(operator, cpu_kernels, problem.reason, remedy(operator, problem.rule))
     return Placed(operator.index, title, operator.name, ACCELERATOR, macs=operator.macs)
+
+
+def _behind_padding(placed: Placed, operator: Operator, padding: Operator, accelerator: Accelerator) -> Placed:
+    """The same, unless the compiler joins the operator with the padding before it and then cannot run both."""
+    longest, weights, borders = accelerator.joined_padding_stride, operator.input(1), padding.input(1)
+    if operator.kind != "CONV_2D" or longest is None or weights is None or borders is None or not borders.constant:
+        return placed
+    stride = max(operator.options.get("stride_h", 1), operator.options.get("stride_w", 1))
+    joined = all(max(sides) < size for sides, size in zip(borders.values()[1:3], weights.shape[1:3], strict=True))
+    if stride <= longest or not joined:
+        return placed
+    return replace(
+        placed,
+        where=UNSUPPORTED,
+        reason=f"the compiler joins the padding before it with it, and then takes strides of at most {longest} only; "
+        f"this one has {stride}",
+        remedy="keep them apart by a pooling over single pixels (--fix), or pad inside the convolution",
+    )
 
 
 def _on_cpu(operator: Operator, kernels: Mapping[str, str] | None, reason: str = "", help_: str = "") -> Placed:

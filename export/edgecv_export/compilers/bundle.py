@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +18,8 @@ from typing import Any
 
 from edgecv_export.compatibility import check
 from edgecv_export.compilers import vela
-from edgecv_export.compilers.kit import Kit, Maker, maker_of, words_of
+from edgecv_export.compilers.kit import Kit, Tool, run_tool, words_of
+from edgecv_export.compilers.makers import Maker, maker_of
 from edgecv_export.compilers.vela_memory import predict_sram
 from edgecv_export.memory import measure
 from edgecv_export.metadata import embed
@@ -28,11 +28,12 @@ from edgecv_export.tflite_graph import Graph, read_graph
 from edgecv_runtime.artefact import MODEL_MEMBERS
 from edgecv_runtime.bundle import GOLDEN_MEMBER, REPORT_MEMBER, Bundle, check_output_path, write_bundle
 from edgecv_runtime.compiled import COMPILED_MEMBER
-from edgecv_runtime.errors import BackendError, InputError, UnsupportedError
+from edgecv_runtime.errors import InputError, UnsupportedError
 from edgecv_runtime.manifest import INTEGER_PRECISIONS, Manifest
 from edgecv_targets import Target
 
 _ARRAY_NAME = "model_data"
+_TIMEOUT = 3600.0  # seconds
 
 
 def compile_bundle(
@@ -162,20 +163,16 @@ def _compile(content: bytes, graph: Graph, target: Target) -> tuple[dict[str, An
 
 def _run_tool(content: bytes, target: Target) -> tuple[dict[str, Any], bytes | None]:
     """Run a vendor's compiler where it is found; else say that it was not run."""
-    tool = target.tool
-    if tool is None:
-        return {}, None
-    said = {"tool": tool.name, "command": tool.command, "install": tool.install, "configuration": target.id}
-    if shutil.which(tool.name) is None:
-        return {**said, "compiled": False, "note": f"prepared, not compiled here: no {tool.name} on PATH"}, None
-    with tempfile.TemporaryDirectory() as name:
-        source, folder = Path(name) / "model.tflite", Path(name) / "out"
-        source.write_bytes(content)
-        folder.mkdir()
-        words = [word.format(model=source, output=folder) for word in shlex.split(tool.command)]
-        ran = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
-        made = sorted(folder.glob("*.tflite"))
-        if ran.returncode != 0 or not made:
-            lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
-            raise BackendError(f"{tool.name} refuses the model: {lines[-1] if lines else f'status {ran.returncode}'}")
-        return {**said, "compiled": True, "log": ran.stdout}, made[0].read_bytes()
+    said = words_of(target)
+    name, command = said["tool"], said["command"]
+    if shutil.which(name) is None:
+        return {**said, "compiled": False, "note": f"prepared, not compiled here: no {name} on PATH"}, None
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "model.tflite").write_bytes(content)
+        (folder / "out").mkdir()
+        words = tuple(word.format(model="model.tflite", output="out") for word in shlex.split(command))
+        tool = Tool(name, words, "out/*.tflite", _TIMEOUT, f"{target.name} needs {name}")
+        log = run_tool(tool, folder)
+        made = min(folder.glob(tool.output))
+        return {**said, "compiled": True, "log": log}, made.read_bytes()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,23 +43,6 @@ class Kit:
     said: Mapping[str, Any] = field(default_factory=dict)
 
 
-Maker = Callable[[Bundle, Target, Any], Kit]
-
-
-def maker_of(target: Target) -> Maker | None:
-    """Who prepares ONNX bundles for a device's tool; None where nobody does."""
-    from edgecv_export.compilers import hailo, rockchip, tensorrt
-
-    if target.tool is None or target.tool.input_format != "onnx":
-        return None
-    makers: dict[str, Maker] = {
-        "trtexec": tensorrt.prepare,
-        "rknn-toolkit2": rockchip.prepare,
-        "hailo": hailo.prepare,
-    }
-    return makers.get(target.tool.name)
-
-
 @dataclass(frozen=True)
 class Tool:
     """A vendor's compiler, as a command that is started in the folder of its files.
@@ -70,7 +53,7 @@ class Tool:
         For messages.
     command : tuple of str
     output : str
-        The file that it writes.
+        The file that it writes; a pattern where its name is the tool's own choice.
     timeout : float
         Seconds.
     requirement : str
@@ -169,7 +152,7 @@ def run_tool(tool: Tool, folder: Path) -> str:
         raise BackendError(f"{tool.requirement}; {tool.command[0]}: {error}") from None
     except subprocess.TimeoutExpired:
         raise BackendError(f"{tool.name} has not come to an end within {tool.timeout:g} s") from None
-    if ran.returncode != 0 or not (folder / tool.output).is_file():
+    if ran.returncode != 0 or not any(folder.glob(tool.output)):
         lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
         raise BackendError(f"{tool.name} refuses the model: {lines[-1] if lines else f'exit status {ran.returncode}'}")
     return ran.stdout

@@ -2,12 +2,11 @@
 
 Feature maps are alive from the operator that writes them to the last that reads them. Those between convolutions lie
 in bricks of 16 channels (the Ethos-U's NHCWB16 format), those that tables or other shapes touch lie as they are. The
-weights of a convolution are fetched while the operator before it runs, unless they are larger than the feature maps
-there. Read from the allocations that Vela 5.2 reports, and compared with them by the tests.
+weights of a convolution are fetched while the operator before it runs, where they fit beside the feature maps there
+without going beyond the largest of these, and where that operator takes long enough. Read from the allocations that
+Vela 5.2 reports, and compared with them by the tests.
 
-Where SRAM is a cache, feature maps that fit lie in it as they would without. Those that do not are split until they
-do: the cache's size is told then. The schedule cuts them as little as it can, so that large models fill the cache;
-where halves fit with room to spare, as in small models whose first maps alone are too large, a part stays unused.
+Where SRAM is a cache, `vela_cache` tells which feature maps it holds.
 """
 
 from __future__ import annotations
@@ -16,10 +15,12 @@ import math
 from collections.abc import Collection, Mapping
 
 from edgecv_export.compilers.vela import Options
+from edgecv_export.compilers.vela_cache import Schedule, has_time
 from edgecv_export.memory import Buffer, activations, peak_of
 from edgecv_export.tflite_graph import Graph, Operator, Tensor
 
 BRICK = 16
+_SMALL_SHARE = 0.05  # weights so small beside the feature maps are fetched in any case
 _SCALE_BYTES = 10  # a bias and its rescaling factor, packed for each output channel
 
 _TABLES = frozenset({"TANH", "LOGISTIC", "HARD_SWISH", "LEAKY_RELU", "EXP", "LOG", "GELU", "ELU", "RSQRT"})
@@ -47,9 +48,42 @@ def predict_sram(graph: Graph, options: Options, on_cpu: Collection[int] = ()) -
     on_cpu : collection of int
         Operators that fall back: their tensors lie as they are.
     """
-    arena = predict_arena(graph, on_cpu)
     limit = options.arena_cache_size or _CACHES.get(options.memory, math.inf)
-    return int(min(arena, limit))
+    if options.memory not in _CACHES or math.isinf(limit):
+        return int(min(limit, predict_arena(graph, on_cpu)))
+    return _in_cache(graph, options, on_cpu, int(limit))
+
+
+def _in_cache(graph: Graph, options: Options, on_cpu: Collection[int], limit: int) -> int:
+    """What is taken of a cache that not everything fits into."""
+    plain, aliases = _plain(graph, on_cpu), _aliases(graph)
+    maps = activations(graph, aliases=aliases, size_of=lambda tensor: _size(tensor, plain))
+    outside = {aliases.get(tensor.index, tensor.index) for tensor in (*graph.inputs, *graph.outputs)}
+    inside = [one for one in maps if one.tensor not in outside]
+    schedule = Schedule(
+        graph,
+        inside,
+        outside=[one for one in maps if one.tensor in outside],
+        weights=_weight_sizes(graph, on_cpu),
+        sizes={tensor.index: _size(tensor, plain) for tensor in graph.tensors},
+        aliases=aliases,
+        alone={*on_cpu, *(_reading_pixels(graph, aliases) if options.family == "u85" else ())},
+        limit=limit,
+        patient=options.family == "u65",
+    )
+    found = schedule.peak()
+    return limit if found is None else found
+
+
+def _reading_pixels(graph: Graph, aliases: Mapping[int, int]) -> list[int]:
+    """Convolutions that read unsigned pixels: on the U85 their activation is an operator of its own behind them."""
+    pixels = {tensor.index for tensor in graph.inputs if tensor.dtype == "uint8"}
+    return [
+        operator.index for operator in graph.operators
+        if operator.fused_activation and any(
+            aliases.get(given.index, given.index) in pixels for given in operator.inputs if given is not None
+        )
+    ]  # fmt: skip
 
 
 def predict_arena(graph: Graph, on_cpu: Collection[int] = ()) -> int:
@@ -109,19 +143,30 @@ def _in_place(operator: Operator, given: Tensor, readers: Mapping[int, int]) -> 
         return True
     if readers[given.index] > 1 or given.nbytes != operator.outputs[0].nbytes:
         return False
-    if operator.kind == "QUANTIZE":  # from uint8 to int8 with the same scale: the first convolution reads the pixels
-        return given.scales == operator.outputs[0].scales
+    if operator.kind == "QUANTIZE":
+        # From uint8 to int8 with the same scale: the first convolution reads the pixels, as Vela arranges it where the
+        # middle of the range is zero. Elsewhere it converts them beforehand.
+        return given.scales == operator.outputs[0].scales and operator.outputs[0].zero_points == (0,)
     return operator.kind in _TABLES | _ELEMENTWISE
 
 
 def _weight_buffers(graph: Graph, maps: tuple[Buffer, ...], on_cpu: Collection[int]) -> list[Buffer]:
-    found = []
-    for operator in graph.operators:
-        weights = operator.input(1)
-        if operator.kind not in _BUFFERED or operator.index in on_cpu or weights is None:
-            continue
-        size = weights.nbytes + _SCALE_BYTES * operator.outputs[0].shape[3]
-        alive = sum(buffer.size for buffer in maps if buffer.first <= operator.index <= buffer.last)
-        if size <= alive:
-            found.append(Buffer(f"{operator.name} weights", size, max(0, operator.index - 1), operator.index))
+    alive = {
+        operator.index: sum(buffer.size for buffer in maps if buffer.first <= operator.index <= buffer.last)
+        for operator in graph.operators
+    }
+    room, found = max(alive.values(), default=0), []
+    for at, size in _weight_sizes(graph, on_cpu).items():
+        fits = size <= alive[at] and (alive[at] + size <= room or size <= _SMALL_SHARE * alive[at])
+        if fits and has_time(graph, at, size):
+            found.append(Buffer(f"{graph.operators[at].name} weights", size, max(0, at - 1), at))
     return found
+
+
+def _weight_sizes(graph: Graph, on_cpu: Collection[int]) -> dict[int, int]:
+    """Bytes of the weights of each convolution, with its biases and rescaling factors."""
+    return {
+        operator.index: weights.nbytes + _SCALE_BYTES * operator.outputs[0].shape[3]
+        for operator in graph.operators
+        if operator.kind in _BUFFERED and operator.index not in on_cpu and (weights := operator.input(1)) is not None
+    }

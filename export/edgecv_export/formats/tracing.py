@@ -18,7 +18,9 @@ def trace_float(job: Job) -> Any:
     """A tf.function from uint8 pixels (1, H, W, C), or float32 values, to the network's outputs."""
     import tensorflow as tf
 
-    @tf.function(input_signature=[tf.TensorSpec(job.input_shape, job.input_dtype, name=job.input_name)])
+    @tf.function(
+        input_signature=[tf.TensorSpec(job.input_shape, job.input_dtype, name=job.input_name)], autograph=False
+    )
     def serve(image: Any) -> Any:
         return run_in_scopes(job.network, job.normalize(tf.cast(image, tf.float32)), **_of_format(job))
 
@@ -29,7 +31,7 @@ def trace_integer(job: Job) -> Any:
     """A tf.function from float32 grid values (1, H, W, C) to the network's outputs; the input is quantized later."""
     import tensorflow as tf
 
-    @tf.function(input_signature=[tf.TensorSpec(job.input_shape, tf.float32, name=job.input_name)])
+    @tf.function(input_signature=[tf.TensorSpec(job.input_shape, tf.float32, name=job.input_name)], autograph=False)
     def serve(image: Any) -> Any:
         return run_in_scopes(job.network, image, **_of_format(job))
 

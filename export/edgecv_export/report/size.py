@@ -64,9 +64,9 @@ def size_report(
     parameters : int or None
         Of the float network; None where it is not known.
     float_layers : sequence of str
-        Layers that were kept in float.
+        Layers that were kept in float: chosen, or such that are at any precision (`exact_layers`).
     searched : bool
-        Whether a search chose them.
+        Whether a search chose those that were.
 
     Returns
     -------
@@ -105,8 +105,8 @@ def _in_float(names: Sequence[str], searched: bool) -> str:
     if not names:
         return "No layer was kept in float."
     more = f" and {len(names) - _LAYERS_NAMED} more" if len(names) > _LAYERS_NAMED else ""
-    reason = "quantizing them costs most, and the budget needed it" if searched else "as was asked for"
-    return f"Kept in float: {', '.join(names[:_LAYERS_NAMED])}{more}; {reason}."
+    reason = "quantizing them costs most, and the budget needed it" if searched else "they were named"
+    return f"Kept in float: {', '.join(names[:_LAYERS_NAMED])}{more}; {reason}, or 8 bits would ruin what they compute."
 
 
 # -- each format -------------------------------------------------------------------------------------------------------

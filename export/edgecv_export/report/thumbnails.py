@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgecv_runtime.arrays import ARRAY_SUFFIXES
 from edgecv_runtime.errors import InputError, MissingFileError
 from edgecv_runtime.images import Image, cv2, read_image
 
@@ -62,6 +63,7 @@ def load_thumbnails(report: Mapping[str, Any], folder: str | Path) -> dict[str, 
     if not folder.is_dir():
         raise MissingFileError(f"no folder of pictures at {folder}")
     names = [str(entry["file"]) for entry in report.get("worst_images") or () if isinstance(entry, Mapping)]
+    names = [name for name in names if Path(name).suffix.lower() not in ARRAY_SUFFIXES]  # nothing to look at
     if not names:
         return {}
     root = folder.resolve()

@@ -141,8 +141,8 @@ class Source(ABC):
         """The layers with weights or coordinates that an integer artefact, once made, has in float."""
         return ()
 
-    def advice(self, plan: Plan) -> Sequence[Advice]:
-        """What is known to cost accuracy in this network, before anything is measured."""
+    def advice(self, plan: Plan, recipe: Recipe) -> Sequence[Advice]:
+        """What is known to cost accuracy in this network; of an artefact that was made, by the plan and the recipe."""
         return ()
 
     def layer_report(

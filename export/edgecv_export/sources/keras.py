@@ -240,7 +240,7 @@ class KerasSource(Source):
         network = self._float_twin(recipe)
         return with_activations(network, _kept(plan, network, recipe))
 
-    def advice(self, plan: Plan) -> Sequence[Advice]:
+    def advice(self, plan: Plan, recipe: Recipe) -> Sequence[Advice]:
         from edgecv_export.advice import advise
 
         return advise(self.model, plan.format, plan.precision)
@@ -349,13 +349,22 @@ def named_outputs(model: Any) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
+# Pictures at once; and for up to so many, tracing the network takes longer than it saves.
+_BATCH, _UNTRACED = 16, 64
+
+
 def _predict(network: Any, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], ...]:
     import keras
 
     with warnings.catch_warnings():
         # Keras's data adapter warns of the structure of inputs for models rebuilt from a Sequential one.
         warnings.filterwarnings("ignore", message="The structure of `inputs` doesn't match", category=UserWarning)
-        answers = keras.tree.flatten(network.predict(values, batch_size=16, verbose=0))
+        if 0 < len(values) <= _UNTRACED:
+            batches = [values[start : start + _BATCH] for start in range(0, len(values), _BATCH)]
+            answered = [keras.tree.flatten(network(batch, training=False)) for batch in batches]
+            joined = (np.concatenate(list(map(np.asarray, parts))) for parts in zip(*answered, strict=True))
+            return tuple(answer.astype(np.float32, copy=False) for answer in joined)
+        answers = keras.tree.flatten(network.predict(values, batch_size=_BATCH, verbose=0))
     return tuple(np.asarray(answer, np.float32) for answer in answers)
 
 

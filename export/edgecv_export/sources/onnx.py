@@ -213,10 +213,10 @@ class OnnxSource(Source):
     def float_layers(self, plan: Plan, recipe: Recipe) -> tuple[str, ...]:
         return self.kept_float.get(recipe, ()) if plan.integer else ()
 
-    def advice(self, plan: Plan) -> Sequence[Advice]:
-        """What was kept in float, once an integer artefact has been made."""
-        kept = next(reversed(self.kept_float.values()), ())  # by the last one that was made
-        if not plan.integer or not kept:
+    def advice(self, plan: Plan, recipe: Recipe) -> Sequence[Advice]:
+        """What an integer artefact has in float."""
+        kept = self.float_layers(plan, recipe)
+        if not kept:
             return ()
         from edgecv_export.advice.network import Advice
 

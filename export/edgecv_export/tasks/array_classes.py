@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from edgecv.models.registry import Preprocessing
-from edgecv_export.tasks.base import Task
 from edgecv_export.tasks.classification import ClassificationTask
+from edgecv_runtime.evaluate import Labelled
+from edgecv_runtime.labelled_arrays import read_labelled_arrays
 from edgecv_runtime.manifest import DecoderSpec, Layout, TensorSpec
 
 if TYPE_CHECKING:
-    from edgecv_export.sources import Source
+    from edgecv_export.sources.base import Source
 
 
 class SignalTask(ClassificationTask):
-    """Agreement is an equal best class; accuracy on labelled signals is measured by whoever has some."""
+    """Agreement is an equal best class; accuracy is top-1."""
 
     name: ClassVar[str] = "signal-classification"
     title: ClassVar[str] = "a classifier of signals"
@@ -26,8 +27,8 @@ class SignalTask(ClassificationTask):
     def usual_decoder(self, outputs: Sequence[TensorSpec], preprocessing: Preprocessing) -> DecoderSpec:
         return DecoderSpec(self.name, super().usual_decoder(outputs, preprocessing).parameters)
 
-    def read_evaluation(self, source: Source, folder: str | Path, labels: tuple[str, ...] | None) -> Any:
-        return Task.read_evaluation(self, source, folder, labels)
+    def read_evaluation(self, source: Source, folder: str | Path, labels: tuple[str, ...] | None) -> Sequence[Labelled]:
+        return read_labelled_arrays(folder, labels, source.classes, source.input_spec)
 
 
 class VolumeTask(SignalTask):

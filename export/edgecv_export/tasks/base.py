@@ -20,7 +20,7 @@ from edgecv_runtime.manifest import DecoderSpec, Layout, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv_export.reference import Accuracy, Fidelity
-    from edgecv_export.sources import Source
+    from edgecv_export.sources.base import Source
     from edgecv_runtime.model import Model
 
 Floats = npt.NDArray[np.float32]

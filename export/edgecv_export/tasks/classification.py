@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edgecv.models.registry import Preprocessing
 from edgecv_export.tasks.base import Compared, Task
 from edgecv_runtime.errors import InputError, UnsupportedError
-from edgecv_runtime.evaluate import LabelledImage, read_labelled_images
+from edgecv_runtime.evaluate import Labelled, read_labelled_images
 from edgecv_runtime.manifest import DecoderSpec, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv_export.reference import Reference
-    from edgecv_export.sources import Source
+    from edgecv_export.sources.base import Source
 
 
 class ClassificationTask(Task):
@@ -36,9 +36,7 @@ class ClassificationTask(Task):
         answers, wanted = compared.answers[0], compared.wanted[0]
         return {"agreement": float((answers.argmax(-1) == wanted.argmax(-1)).mean())}
 
-    def read_evaluation(
-        self, source: Source, folder: str | Path, labels: tuple[str, ...] | None
-    ) -> Sequence[LabelledImage]:
+    def read_evaluation(self, source: Source, folder: str | Path, labels: tuple[str, ...] | None) -> Sequence[Labelled]:
         return read_labelled_images(folder, labels, source.classes)
 
     def evaluation(self, source: Source, items: Any, labels: tuple[str, ...] | None) -> Reference:

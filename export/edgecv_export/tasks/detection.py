@@ -15,7 +15,7 @@ from edgecv_runtime.manifest import DecoderSpec, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv_export.reference_dense import BoxReference
-    from edgecv_export.sources import Source
+    from edgecv_export.sources.base import Source
 
 # What a decision that went the other way may move a map of scores or a sum of them by: in float32 a region that is
 # taken for its neighbour, with rounded weights an object that the network itself was not sure of.

@@ -19,7 +19,7 @@ from edgecv_runtime.metrics.verification import unit_vectors
 
 if TYPE_CHECKING:
     from edgecv_export.reference_faces import FaceReference
-    from edgecv_export.sources import Source
+    from edgecv_export.sources.base import Source
 
 
 class EmbeddingTask(Task):

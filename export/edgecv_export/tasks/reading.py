@@ -19,7 +19,7 @@ from edgecv_runtime.errors import BundleError, InputError
 from edgecv_runtime.manifest import DecoderSpec, Manifest, TensorSpec
 
 if TYPE_CHECKING:
-    from edgecv_export.sources import Source
+    from edgecv_export.sources.base import Source
 
 Decoder: TypeAlias = DecoderSpec | tuple[str, Mapping[str, Any]]
 

@@ -16,7 +16,7 @@ from edgecv_runtime.manifest import DecoderSpec, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv_export.reference_dense import MaskedImage, MaskReference
-    from edgecv_export.sources import Source
+    from edgecv_export.sources.base import Source
 
 
 class SegmentationTask(Task):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,11 @@ from edgecv_runtime.backends.accelerators import (
     delegated_operators,
 )
 from edgecv_runtime.backends.base import Backend
-from edgecv_runtime.backends.litert_compiled import CompiledModel
 from edgecv_runtime.errors import AcceleratorError, BackendError, UnsupportedError
 from edgecv_runtime.manifest import Manifest, Quantization, TensorSpec
+
+if TYPE_CHECKING:
+    from edgecv_runtime.backends.litert_compiled import CompiledModel
 
 
 class LiteRTBackend(Backend):
@@ -69,11 +71,11 @@ class LiteRTBackend(Backend):
             self._interpreter: Any = library.Interpreter(
                 model_content=artefact.model, num_threads=self._threads, experimental_delegates=loaded
             )
-            operators = self._interpreter._get_ops_details()
             if loaded:  # before XNNPACK takes the rest, which counts as a delegate too
+                operators = self._interpreter._get_ops_details()
                 self.placement = check_taken("LiteRT", Placement(device, *delegated_operators(operators)))
             if refused or (options and not loaded):
-                self._compile(artefact.model, device, len(operators), options, refused)
+                self._compile(artefact.model, device, options, refused)
             else:
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -99,17 +101,17 @@ class LiteRTBackend(Backend):
                 raise
             return [], str(error)
 
-    def _compile(
-        self, content: bytes, device: str, operators: int, options: Mapping[str, Any] | None, refused: str
-    ) -> None:
+    def _compile(self, content: bytes, device: str, options: Mapping[str, Any] | None, refused: str) -> None:
         """The model in LiteRT's own accelerator; the interpreter is left to tell its inputs and outputs."""
+        from edgecv_runtime.backends.litert_compiled import CompiledModel  # few need it, and every start would pay
+
         try:
             self._compiled = CompiledModel(
                 content,
                 self._interpreter.get_input_details(),
                 self._interpreter.get_output_details(),
                 device=device,
-                operators=operators,
+                operators=len(self._interpreter._get_ops_details()),
                 threads=self._threads,
                 options=options,
             )

@@ -29,7 +29,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="DIR",
-        help="classes: DIR/<class>/*.jpg, or DIR/labels.csv (file,class_index) beside DIR/images/; "
+        help="classes: DIR/<class>/*.jpg, or DIR/labels.csv (file,class_index) beside DIR/images/ (of signals and "
+        "volumes *.npy or *.npz, each one or a stack); "
         "objects: DIR/images with DIR/labels (YOLO), COCO JSON, or VOC XML; masks: DIR/images with DIR/masks; "
         "people: DIR/<person>/*.jpg",
     )
@@ -138,8 +139,22 @@ def _classification(model: Model, data: str) -> tuple[Any, list[str]]:
 
     items = read_labelled_images(data, model.manifest.labels, class_count(model))
     accuracy = evaluate_classification(model, items)
-    line = f"top-1 {100 * accuracy.top1:.2f} %   top-5 {100 * accuracy.top5:.2f} %   {_counted(accuracy)}"
-    return accuracy, [line]
+    return accuracy, [_ranked(accuracy)]
+
+
+def _arrays(model: Model, data: str) -> tuple[Any, list[str]]:
+    from edgecv_runtime.evaluate import class_count, evaluate_classification
+    from edgecv_runtime.labelled_arrays import read_labelled_arrays
+    from edgecv_runtime.manifest import ARRAY_LAYOUTS
+
+    spec = model.manifest.inputs[0]
+    items = read_labelled_arrays(data, model.manifest.labels, class_count(model), spec)
+    accuracy = evaluate_classification(model, items)
+    return accuracy, [_ranked(accuracy, f"{ARRAY_LAYOUTS[spec.layout]}s")]
+
+
+def _ranked(accuracy: Any, unit: str = "images") -> str:
+    return f"top-1 {100 * accuracy.top1:.2f} %   top-5 {100 * accuracy.top5:.2f} %   {_counted(accuracy, unit)}"
 
 
 def _detection(model: Model, data: str) -> tuple[Any, list[str]]:
@@ -187,12 +202,14 @@ _TASKS: dict[str, Callable[..., tuple[Any, list[str]]]] = {
     "detection": _detection,
     "segmentation": _segmentation,
     "embedding": _embedding,
+    "signal-classification": _arrays,
+    "volume-classification": _arrays,
 }
 
 
-def _counted(accuracy: Any) -> str:
+def _counted(accuracy: Any, unit: str = "images") -> str:
     skipped = f", {accuracy.skipped} skipped" if accuracy.skipped else ""
-    return f"({accuracy.n} images{skipped})"
+    return f"({accuracy.n} {unit}{skipped})"
 
 
 def _figures(*values: float) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,7 @@ def print_bundle_info(path: str | Path, as_json: bool) -> int:
     from edgecv_runtime.bundle import Bundle
 
     bundle = Bundle(path)
-    manifest = bundle.manifest
-    report = bundle.report()
+    manifest, report = bundle.manifest, bundle.report()
     provenance = cpu.provenance(manifest.proven_on)
     kernels = _kernels_here(bundle)
     several = _sizes(bundle)
@@ -31,6 +31,22 @@ def print_bundle_info(path: str | Path, as_json: bool) -> int:
             {"manifest": manifest.to_dict(), "report": report, "size": bundle.size, "sizes": several, "here": here}
         )
         return 0
+    _say_model(bundle, several)
+    for key in ("parameters", "macs"):
+        if isinstance(report.get(key), int):
+            say(f"  {key:<10} {report[key]:,}")
+    versions = [f"{name} {version}" for name, version in manifest.made_with.items() if name != "cpu"]
+    say(f"  made with  {', '.join(versions)}")
+    say(f"  CPU        {provenance}")
+    if kernels["kernels"] is not None:
+        found = " (found by edgecv verify)" if kernels["remembered"] else ""
+        say(f"  kernels    {kernels['kernels']} here, on {kernels['backend']}{found}")
+    return 0
+
+
+def _say_model(bundle: Bundle, several: Sequence[str]) -> None:
+    """What the manifest says of the model, its inputs and its outputs."""
+    manifest = bundle.manifest
     architecture = manifest.architecture.get("name", "foreign")
     options = ", ".join(f"{key} {value}" for key, value in manifest.architecture.get("options", {}).items())
     say(f"{manifest.name}: {manifest.task}, {architecture}{f' ({options})' if options else ''}")
@@ -49,23 +65,13 @@ def print_bundle_info(path: str | Path, as_json: bool) -> int:
     if manifest.labels is not None:
         shown = ", ".join(manifest.labels[:5])
         say(f"  labels     {len(manifest.labels)}: {shown}{', …' if len(manifest.labels) > 5 else ''}")
-    for key in ("parameters", "macs"):
-        if isinstance(report.get(key), int):
-            say(f"  {key:<10} {report[key]:,}")
-    versions = [f"{name} {version}" for name, version in manifest.made_with.items() if name != "cpu"]
-    say(f"  made with  {', '.join(versions)}")
-    say(f"  CPU        {provenance}")
-    if kernels["kernels"] is not None:
-        found = " (found by edgecv verify)" if kernels["remembered"] else ""
-        say(f"  kernels    {kernels['kernels']} here, on {kernels['backend']}{found}")
-    return 0
 
 
 def _sizes(bundle: Bundle) -> list[str]:
     """The input sizes that it holds, the largest first."""
-    from edgecv_runtime.sizes import sizes_of
+    from edgecv_runtime.sizes import size_text, sizes_of
 
-    return [f"{height}x{width}" for height, width in sizes_of(bundle)]
+    return [size_text(size) for size in sizes_of(bundle)]
 
 
 def _kernels_here(bundle: Bundle) -> dict[str, Any]:

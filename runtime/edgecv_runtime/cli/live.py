@@ -135,9 +135,8 @@ def _governed(options: argparse.Namespace, instead: dict[str, Any], opened: Exit
     """``--deadline``: the governor, and the models it may take; they are closed with `opened`."""
     from edgecv_runtime.cli.command import backend_options
     from edgecv_runtime.errors import InputError
-    from edgecv_runtime.model import load_second
+    from edgecv_runtime.model import load_second, load_smaller
     from edgecv_runtime.pipeline import Governor, ladder
-    from edgecv_runtime.sizes import load_smaller
 
     if options.deadline is None:
         if options.lighter:

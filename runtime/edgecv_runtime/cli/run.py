@@ -71,19 +71,10 @@ _OF_PEOPLE = ("embedder", "key_file", "cache", "quality", "alignment", "threshol
 
 
 def _run(options: argparse.Namespace) -> int:
-    from itertools import islice
-
     from edgecv_runtime.errors import InputError
     from edgecv_runtime.model import load
-    from edgecv_runtime.streams import open_stream
 
-    if (options.top is not None and options.top < 1) or (options.max_frames is not None and options.max_frames < 1):
-        raise InputError("--top and --max-frames must be at least 1")
-    without = [name for name in _OF_PEOPLE if getattr(options, name) is not None]
-    if options.gallery is None and without:
-        raise InputError(f"--{without[0].replace('_', '-')} goes with --gallery, which names the people")
-    if options.tta and options.gallery is not None:
-        raise InputError("choose one of --tta and --gallery")
+    _check(options)
     with ExitStack() as opened:
         opened.enter_context(terminated_as_interrupted())
         model = opened.enter_context(load(options.bundle, **backend_options(options)))
@@ -95,24 +86,46 @@ def _run(options: argparse.Namespace) -> int:
             return _run_arrays(model, options)
         if is_live(options):
             return run_live(model, options, _instead(model, options, opened))
-        frames = opened.enter_context(open_stream(options.source[0]))
-        report = opened.enter_context(_watched(frames))
-        answer = _answer(model, options, opened)
-        top = options.top or (_TOP if model.task == "classification" else None)
-        if not options.json:
-            remark(repr(model))
-        for frame in islice(frames, options.max_frames):
-            result = answer(frame.pixels if answer is model else frame.image)  # a model converts what it looks at
-            result = result if top is None else result.top(top)
-            name = str(frame.path) if frame.path is not None else f"frame {frame.index} ({frame.timestamp:.2f} s)"
-            if options.save is not None:
-                _save(Path(options.save), frame, getattr(result, "detections", result))
-            if options.json:
-                line: dict[str, Any] = {"source": name, "index": frame.index, "timestamp": frame.timestamp}
-                say_json(line | result.to_dict(), indent=None)
-            else:
-                say(f"{name}: {result.summary}")
-            report.frames_out += 1
+        return _run_frames(model, options, opened)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what no bundle could be run with."""
+    from edgecv_runtime.errors import InputError
+
+    if (options.top is not None and options.top < 1) or (options.max_frames is not None and options.max_frames < 1):
+        raise InputError("--top and --max-frames must be at least 1")
+    without = [name for name in _OF_PEOPLE if getattr(options, name) is not None]
+    if options.gallery is None and without:
+        raise InputError(f"--{without[0].replace('_', '-')} goes with --gallery, which names the people")
+    if options.tta and options.gallery is not None:
+        raise InputError("choose one of --tta and --gallery")
+
+
+def _run_frames(model: Model, options: argparse.Namespace, opened: ExitStack) -> int:
+    """Results for the pictures of one source; what is opened is closed with `opened`."""
+    from itertools import islice
+
+    from edgecv_runtime.streams import open_stream
+
+    frames = opened.enter_context(open_stream(options.source[0]))
+    report = opened.enter_context(_watched(frames))
+    answer = _answer(model, options, opened)
+    top = options.top or (_TOP if model.task == "classification" else None)
+    if not options.json:
+        remark(repr(model))
+    for frame in islice(frames, options.max_frames):
+        result = answer(frame.pixels if answer is model else frame.image)  # a model converts what it looks at
+        result = result if top is None else result.top(top)
+        name = str(frame.path) if frame.path is not None else f"frame {frame.index} ({frame.timestamp:.2f} s)"
+        if options.save is not None:
+            _save(Path(options.save), frame, getattr(result, "detections", result))
+        if options.json:
+            line: dict[str, Any] = {"source": name, "index": frame.index, "timestamp": frame.timestamp}
+            say_json(line | result.to_dict(), indent=None)
+        else:
+            say(f"{name}: {result.summary}")
+        report.frames_out += 1
     return 0
 
 

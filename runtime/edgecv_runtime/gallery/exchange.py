@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecv_runtime.bundle import write_atomically
-from edgecv_runtime.errors import InputError, MissingFileError, NewerFormatError, OutputError
+from edgecv_runtime.errors import InputError, NewerFormatError, OutputError
+from edgecv_runtime.files import existing_file
 from edgecv_runtime.gallery.names import check_name
 from edgecv_runtime.gallery.store import (
     CALIBRATION,
@@ -32,12 +32,10 @@ from edgecv_runtime.gallery.store import (
     NewSample,
     Samples,
 )
+from edgecv_runtime.npz import UNREADABLE, reason
 
 FORMAT_VERSION = 1
 SUFFIX = ".npz"
-
-# What numpy, zipfile and json raise for content that is not theirs.
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile)
 
 _SETTINGS = (DIMENSION, DISTANCE, WEIGHTS, FINGERPRINT, CALIBRATION)
 
@@ -98,17 +96,15 @@ def read_exchange(path: str | Path) -> Exchange:
     InputError
         A name in it may not be one, or a vector is not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"no exported gallery at {path}")
+    path = existing_file(path, "exported gallery")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             members = {name: archive[name] for name in archive.files}
         settings = json.loads(members["settings"].tobytes())
         names = json.loads(members["names"].tobytes())
         columns = [members[name] for name in ("people", "vectors", "quality", "added")]
-    except _UNREADABLE as error:
-        raise GalleryError(f"{path} is not an exported gallery, or is damaged ({error})") from None
+    except UNREADABLE as error:
+        raise GalleryError(f"{path} is not an exported gallery, or is damaged ({reason(error)})") from None
     _check_settings(path, settings)
     people, vectors, quality, added = _check_columns(path, columns, len(names), int(settings[DIMENSION]))
     checked = [check_name(name) for name in names]

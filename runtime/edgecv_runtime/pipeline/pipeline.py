@@ -60,7 +60,7 @@ class Pipeline:
         Lowers the rate, then the input size, then takes a lighter model, when results come late or the device is hot.
         One worker then.
     smaller : sequence of Model
-        For the governor: the model at smaller input sizes, the largest first (`edgecv_runtime.sizes.load_smaller`).
+        For the governor: the model at smaller input sizes, the largest first (`edgecv_runtime.model.load_smaller`).
     lighter : sequence of Model
         For the governor: other models, the heaviest first. Both stay the caller's to close.
     stream_options : mapping, optional

@@ -48,6 +48,35 @@ def test_heat_maps(method: str, digits: Path, tmp_path: Path, capsys: pytest.Cap
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 10
 
 
+def test_cam_of_a_bundle_is_the_networks(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export = pytest.importorskip("edgecv_export").export
+    import edgecv
+
+    # 48 pixels, as the pictures are, and places of the map that cover as much of the picture as those of the network.
+    words = ("mobilenet_v1", "--alpha", "0.1", "--input-size", "64", "--weights", tmp_path / "w.weights.h5")
+    model = edgecv.create_model("mobilenet_v1", (64, 64, 3), alpha=0.1)
+    model.save_weights(tmp_path / "w.weights.h5")
+    export(model, tmp_path / "c.edgecv", format="onnx", cam=True)
+    picture = sorted(digits.iterdir())[0]
+    image = cv2("a test").resize(read_image(picture), (64, 64))
+    cv2("a test").imwrite(str(tmp_path / "p.png"), image)
+    found = []
+    for first in (words, (tmp_path / "c.edgecv",)):
+        more = ("--image", tmp_path / "p.png", "--method", "cam", "--class", "3", "--box", "--json")
+        assert run(*first, *more, "-o", tmp_path / f"{len(found)}.png") == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["map"] == found[1]["map"] == [2, 2] and found[0]["class"] == found[1]["class"] == 3
+    assert found[1]["score"] == pytest.approx(0.001, abs=0.0005)  # of 1,000 classes
+    for wrong, message in (
+        (("--method", "gradcam"), "--method gradcam needs the network; of a bundle --method cam is drawn"),
+        (("--method", "cam", "--layer", "x"), "--layer needs the network"),
+        (("--method", "cam", "--alpha", "0.5"), r"is built already: --alpha cannot change it"),
+        (("--method", "cam", "--class", "1000"), "class must be 0 to 999; received 1000"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(tmp_path / "c.edgecv", "--image", tmp_path / "p.png", *wrong, "-o", tmp_path / "x.png")
+
+
 def test_cam(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out.png"
     words = ("mobilenet_v1", "--alpha", "0.1", "--input-size", "64", "--image", digits / "0_0.png", "--method", "cam")

@@ -26,6 +26,10 @@ def parse(*words: str) -> argparse.Namespace:
         ("mobilenet_v2", ("--input-size", "96x128"), {"input_shape": (96, 128, 3)}),
         ("efficientnet", ("--phi", "2"), {"phi": 2.0}),
         ("lenet5", ("--input-size", "28"), {"input_shape": (28, 28, 1)}),
+        ("signal_fcn", ("--input-size", "200", "--input-channels", "3"), {"input_shape": (200, 3)}),
+        ("signal_fcn", ("--input-channels", "6"), {"input_shape": (128, 6)}),
+        ("voxnet", ("--input-size", "24x20"), {"input_shape": (32, 24, 20, 1)}),
+        ("voxnet", ("--input-depth", "16", "--input-channels", "2"), {"input_shape": (16, 32, 32, 2)}),
     ],
 )
 def test_collects_what_was_given(model: str, words: tuple[str, ...], expected: dict) -> None:
@@ -41,6 +45,13 @@ def test_collects_what_was_given(model: str, words: tuple[str, ...], expected: d
         ("mobilenet_v1", ("--alpha", "nan"), "alpha must be a number"),
         ("mobilenet_v1", ("--input-size", "16"), "the input must be at least 32x32 pixels; received 16x16"),
         ("mobilenet_v1", ("--classes", "0"), "classes must be at least 1; received 0"),
+        (
+            "mobilenet_v1",
+            ("--input-channels", "1"),
+            "--input-channels is of signals and volumes; mobilenet_v1 takes RGB",
+        ),
+        ("signal_fcn", ("--input-depth", "4"), "--input-depth is of volumes and clips; signal_fcn takes none"),
+        ("signal_fcn", ("--input-channels", "0"), "signal_fcn: channels must be at least 1; received 0"),
         ("mobilefacenet", ("--classes", "5"), r"ends in no classes \(task embedding\); received --classes 5"),
     ],
 )

@@ -48,7 +48,7 @@ def small(digits: Path, folder: Path, classes: int = 3, each: int = 8) -> Path:
     return folder
 
 
-@pytest.mark.filterwarnings("default:skipped")
+@pytest.mark.filterwarnings(r"ignore:skipped. \S+ 3/broken\.jpg is not an image that can be decoded:RuntimeWarning")
 def test_from_a_folder_to_a_bundle(
     digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +319,111 @@ def test_segmentation_whole_and_in_patches(
     ]  # fmt: skip
 
 
+def waves(folder: Path, each: int = 12) -> Path:
+    """Slow and quick sines of two channels, 32 values long: of each class a stack in one file, and one alone."""
+    generator = np.random.default_rng(0)
+    for name, turns in (("quick", 6), ("slow", 1)):
+        (folder / name).mkdir(parents=True)
+        phases = generator.uniform(0, 2 * np.pi, (each, 1, 1))
+        stack = np.sqrt(2) * np.sin(2 * np.pi * turns * np.arange(32)[None, :, None] / 32 + phases + [0, 1])
+        np.save(folder / name / "stack.npy", stack[1:])
+        np.savez(folder / name / "one.npz", stack[0])
+    return folder
+
+
+def test_signals_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import edgecv_runtime as ert
+    from edgecv_runtime.cli.main import main
+
+    pytest.importorskip("edgecv_export")
+    data = waves(tmp_path / "data")
+    words = ("signal_fcn", "--alpha", 0.1, "--input-size", 32, "--input-channels", 2, "--data", data, "--eval", data)
+    more = ("--epochs", 8, "--batch", 4, "--learning-rate", 0.01, "--json", "-o", tmp_path / "s.weights.h5")
+    assert run(*words, *more) == 0
+    said = capsys.readouterr()
+    assert "signal_fcn: 24 signals to learn, 24 held out, 2 classes" in said.err
+    document = json.loads(said.out)
+    assert document["held_out"]["top1"] == 1.0 and document["held_out"]["n"] == 24
+    hint = shlex.split(document["export"])
+    assert hint == [
+        "edgecv", "export", "signal_fcn", "--alpha", "0.1", "--input-size", "32", "--input-channels", "2", "--classes",
+        "2", "--weights", str(tmp_path / "s.weights.h5"), "--labels", str(tmp_path / "s.labels.txt"), "--eval",
+        str(data), "-o", str(tmp_path / "s.edgecv"),
+    ]  # fmt: skip
+    assert main(hint[1:]) == 0
+    with ert.load(tmp_path / "s.edgecv") as model:
+        assert model(data / "slow" / "one.npz").labels[0] == "slow"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["v.keras", "v.weights.h5"])
+def test_volumes_to_a_bundle(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from edgecv_runtime.bundle import Bundle
+    from edgecv_runtime.cli.main import main
+
+    pytest.importorskip("edgecv_export")
+    generator = np.random.default_rng(1)
+    for label, half in enumerate((slice(0, 6), slice(6, 12))):  # which half of the depth is full
+        (tmp_path / "data" / str(label)).mkdir(parents=True)
+        volumes = generator.normal(-1, 0.2, (12, 12, 16, 16))
+        volumes[:, half] += 2
+        np.save(tmp_path / "data" / str(label) / "stack.npy", volumes)
+    words = (
+        "voxnet",
+        "--input-size",
+        16,
+        "--input-depth",
+        12,
+        "--data",
+        tmp_path / "data",
+        "--eval",
+        tmp_path / "data",
+    )
+    more = ("--epochs", 6, "--batch", 4, "--learning-rate", 0.002, "--json", "-o", tmp_path / name)
+    assert run(*words, *more) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["held_out"]["top1"] == 1.0
+    assert main(shlex.split(document["export"])[1:]) == 0
+    report = Bundle(tmp_path / "v.edgecv").report()
+    assert report["accuracy"]["artefact"]["top1"] == 1.0 and report["accuracy"]["artefact"]["n"] == 24
+
+
+def test_what_signals_cannot_have(tmp_path: Path, digits: Path) -> None:
+    words = ("signal_fcn", "--data", waves(tmp_path / "data"), "-o", tmp_path / "s.weights.h5")
+    with pytest.raises(InputError, match="--augment is for pictures; signal_fcn takes signals"):
+        run(*words, "--augment", "light")
+    with pytest.raises(
+        InputError, match=r"must have shape \(128, 1\); received \(32, 2\): give --input-size, --input-"
+    ):
+        run(*words)
+    with pytest.raises(InputError, match="holds no labelled signal"):
+        run("signal_fcn", "--data", digits, "-o", tmp_path / "s.weights.h5")
+
+
+def test_a_data_set_of_keras(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    images, labels = draw_digits(60, seed=12)
+    sets = (images[:40, 2:30, 2:30], labels[:40]), (images[40:, 2:30, 2:30], labels[40:])
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: sets)
+    words = ("lenet5", "--data", "keras:mnist", "--weights", "digits", "--epochs", 1, "--json")
+    assert run(*words, "-o", tmp_path / "m.weights.h5") == 0
+    said = capsys.readouterr()
+    assert "lenet5: 40 pictures to learn, 20 held out, 10 classes" in said.err
+    assert json.loads(said.out)["held_out"]["n"] == 20
+    assert (tmp_path / "m.labels.txt").read_text().split() == list("0123456789")
+    assert run(*words, "--holdout", 0.25, "-o", tmp_path / "h.weights.h5") == 0
+    assert json.loads(capsys.readouterr().out)["pictures"]["learned"] < 40
+    for more, message in (
+        (("--eval", tmp_path), "--data keras:mnist is for classifiers of pictures, without --eval"),
+        (("--classes", 7), "keras:mnist holds 10 classes; received --classes 7"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(*words, *more, "-o", tmp_path / "x.weights.h5")
+
+
 @pytest.mark.slow
 def test_tensorboard(digits: Path, tmp_path: Path) -> None:
     data = small(digits, tmp_path / "data")
@@ -331,7 +436,11 @@ def test_tensorboard(digits: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (("mobilefacenet",), UnsupportedError, "edgecv train is for classification and segmentation; mobilefacenet is"),
+        (
+            ("mobilefacenet",),
+            UnsupportedError,
+            "edgecv train is for classification, segmentation, .*; mobilefacenet is",
+        ),
         (("lenet",), InputError, "there is no model 'lenet': did you mean lenet5"),
         (("lenet5", "-o", "x.h5"), InputError, r"--output must end in .weights.h5 or .keras; received x.h5"),
         (("lenet5", "-o", "none/x.keras"), OutputError, "there is no folder none that can be written to"),
@@ -367,7 +476,7 @@ def test_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-@pytest.mark.filterwarnings("default:skipped")
+@pytest.mark.filterwarnings(r"ignore:skipped. \S+ 4/a\.png is not an image that can be decoded:RuntimeWarning")
 def test_data_that_cannot_be_learned_from(digits: Path, tmp_path: Path) -> None:
     output = ("-o", tmp_path / "x.weights.h5")
     with pytest.raises(InputError, match="at least two classes; all 2 pictures are of digit 0"):

@@ -49,7 +49,7 @@ def test_umap_is_asked_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     module.UMAP = Package  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "umap", module)
     assert umap(VECTORS, neighbours=2, seed=7) == pytest.approx(VECTORS)
-    assert asked == {"n_components": 2, "n_neighbors": 2, "min_dist": 0.1, "random_state": 7}
+    assert asked == {"n_components": 2, "n_neighbors": 2, "min_dist": 0.1, "random_state": 7, "n_jobs": 1}
 
 
 @pytest.mark.parametrize(("function", "package"), [(tsne, "scikit-learn"), (umap, "umap-learn")])

@@ -62,7 +62,7 @@ def test_records_are_complete(record: ModelRecord) -> None:
     assert isinstance(preprocessing.resize_for(record.input_shape[:2]), Resize)
     assert preprocessing.resize_for(record.input_shape[:2]) == preprocessing.resize
     assert record.weights or record.weights_note
-    assert record.parameters > 0
+    assert record.parameters > 0 and record.macs is not None and record.macs > 0
     for option in record.options:
         assert option.help
         assert option.check(option.default, record.name) == option.default

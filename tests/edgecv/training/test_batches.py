@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgecv.augment import Sample, recipe
+from edgecv.augment.sample import ArraySample
 from edgecv.data.patches import PatchSamples
 from edgecv.models.registry import Preprocessing
 from edgecv.training.batches import Batches
@@ -96,6 +97,19 @@ def test_patches_change_with_the_epoch() -> None:
     assert np.array_equal(first, batches[0][1])
     tiles = TileSamples(maps(), (16, 16))
     assert len(tiles) == 2 * 4 and tiles[4].image.max() == 161
+
+
+def test_signals_are_normalised_and_not_augmented() -> None:
+    samples = [ArraySample(np.array([[100 + 50 * number, 100]], np.float32)) for number in range(4)]
+    signals = Part(samples, np.arange(4), np.arange(4) % 2)
+    grey = Preprocessing((100.0,), (50.0,), "GRAY")
+    batch, targets = Batches(signals, grey, 2, 4, epoch=None)[0]
+    assert batch.tolist() == [[[0, 0]], [[1, 0]], [[2, 0]], [[3, 0]]]
+    assert targets.argmax(axis=1).tolist() == [0, 1, 0, 1]
+    with pytest.raises(InputError, match="augmentation 'light' is for pictures, not for signals or volumes"):
+        Batches(signals, grey, 2, 4, augment=recipe("light"))
+    with pytest.raises(InputError, match="a signal or volume must be float32; received float64"):
+        ArraySample(np.zeros((3, 1)))
 
 
 def test_colour_recipes_are_for_colour() -> None:

@@ -13,7 +13,7 @@ import pytest
 from edgecv_export.commands.compatibility import COMPATIBILITY
 from edgecv_export.commands.compile import COMPILE
 from edgecv_runtime.cli.command import Command
-from edgecv_runtime.errors import InputError, UnsupportedError
+from edgecv_runtime.errors import BundleError, InputError, UnsupportedError
 
 
 @pytest.fixture
@@ -47,6 +47,26 @@ def test_report(run: Any, sine: Path) -> None:
     assert out.startswith("imx93: 2 operators, 50.0 % on the accelerator\n")
     assert "falls back  50.0 % of the operators, 0.0 % of the MACs" in out
     assert "SIN is not among the operators of Arm Ethos-U55 and Ethos-U65" in out
+
+
+def test_a_model_by_its_name_before_any_export(run: Any) -> None:
+    """LeNet-5 by hand: C1 and C3, tanh behind them, C5 and F6, and the two poolings."""
+    status, out, _ = run(COMPATIBILITY, "lenet5", "--target", "ethos-u55-128", "--max-fallback", "0", "--json")
+    found = json.loads(out)
+    assert (status, found["accelerated"]) == (0, 1.0)
+    kinds = [operator["kind"] for operator in found["operators"]]
+    assert (kinds.count("CONV_2D"), kinds.count("TANH"), kinds.count("AVERAGE_POOL_2D")) == (2, 4, 2)
+    with pytest.raises(InputError, match="lenet_5"):
+        run(COMPATIBILITY, "lenet_5", "--target", "imx93")
+    with pytest.raises(InputError, match="lenet5 has no option 'alpha'"):
+        run(COMPATIBILITY, "lenet5", "--alpha", "0.5", "--target", "imx93")
+    with pytest.raises(UnsupportedError, match="voxnet takes no pictures"):
+        run(COMPATIBILITY, "voxnet", "--target", "imx93")
+
+
+def test_model_options_are_for_models_by_name(run: Any, sine: Path) -> None:
+    with pytest.raises(InputError, match="is built already: --alpha cannot change it"):
+        run(COMPATIBILITY, sine, "--alpha", "0.5", "--target", "imx93")
 
 
 def test_a_failing_check(run: Any, sine: Path) -> None:
@@ -98,8 +118,41 @@ def test_fix(run: Any, tflite_file: Callable[..., bytes], tmp_path: Path) -> Non
     assert "imx93: 1 operators, 100.0 % on the accelerator" in out
     assert [line.split(":")[0].strip() for line in err.splitlines()] == ["static shapes", "integer input"]
     assert run(COMPATIBILITY, fixed, "--target", "imx93", "--max-fallback", "0")[0] == 0
-    with pytest.raises(InputError, match="must end in .tflite"):
-        run(COMPATIBILITY, source, "--target", "imx93", "--fix", tmp_path / "fixed.bin")
+    for name in ("fixed.bin", "fixed.edgecv"):  # the source is no bundle
+        with pytest.raises(InputError, match=f"must end in .tflite, or of a bundle in .edgecv; received '{name}'"):
+            run(COMPATIBILITY, source, "--target", "imx93", "--fix", tmp_path / name)
+
+
+def test_fixes_are_offered(run: Any, tflite_file: Callable[..., bytes], tmp_path: Path) -> None:
+    tensors = {"x": {"shape": (1, 8, 8, 8), "scale": 0.1}, "y": {"shape": (1, 16, 16, 2), "scale": 0.1}}
+    operator = ("DEPTH_TO_SPACE", ["x"], ["y"], "DepthToSpaceOptions", {"blockSize": 2})
+    path = tmp_path / "blocks.tflite"
+    path.write_bytes(tflite_file(tensors, [operator], ["x"], ["y"]))
+    said = "replaced DEPTH_TO_SPACE 'y' by a transposed convolution that only moves values"
+    assert run(COMPATIBILITY, path, "--target", "imx93")[1].endswith(f"\n--fix OUT.tflite would\n  {said}\n")
+    assert json.loads(run(COMPATIBILITY, path, "--target", "imx93", "--json")[1])["fixes_offered"] == [said]
+    status, out, err = run(
+        COMPATIBILITY, path, "--target", "imx93", "--fix", tmp_path / "fixed.tflite", "--max-fallback", "0"
+    )
+    assert (status, err) == (0, f"  {said}: the answers are the same to the bit\n")
+    assert "--fix" not in out
+
+
+def test_what_is_damaged_is_refused_in_one_line(run: Any, sine: Path, tmp_path: Path) -> None:
+    content = bytearray(sine.read_bytes())
+    content[0:4] = (2**31).to_bytes(4, "little")  # where the model begins
+    sine.write_bytes(content)
+    for words in ((), ("--fix", tmp_path / "fixed.tflite")):
+        with pytest.raises(BundleError, match="damaged"):
+            run(COMPATIBILITY, sine, "--target", "imx93", *words)
+    assert not (tmp_path / "fixed.tflite").exists()
+
+
+def test_a_bundle_is_fixed(run: Any, made: Callable[..., Any], tmp_path: Path) -> None:
+    source = made("lenet", "tflite", "int8").path
+    status, _, err = run(COMPATIBILITY, source, "--target", "imx93", "--fix", tmp_path / "fixed.edgecv")
+    assert (status, err) == (0, "  nothing to fix\n")
+    assert (tmp_path / "fixed.edgecv").is_file()
 
 
 def test_bad_input(run: Any, made: Callable[..., Any], sine: Path, tmp_path: Path) -> None:

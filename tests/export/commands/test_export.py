@@ -330,7 +330,7 @@ def test_a_microcontroller_gets_a_c_array(edgecv_command: Callable[..., Any], pi
     ran = edgecv_command(*LENET, "--target", "stm32h7", "--calibrate", pictures, "-o", out, "--json")
     assert ran.status == 0, ran.err
     assert ran.json["manifest"]["precision"] == "int8" and ran.json["report"]["device"]["target"] == "stm32h7"
-    assert "micro/model_data.cc" in ran.json["manifest"]["members"]
+    assert "micro/model_data.c" in ran.json["manifest"]["members"]
     assert ert.verify(out).passed
 
 

@@ -156,3 +156,36 @@ def zoo(tflite_file: Callable[..., bytes]) -> Zoo:
     cage.add("transpose", "TRANSPOSE", [x, order], (1, 16, 16, 8), "TransposeOptions")
     content = tflite_file(cage.tensors, cage.operators, cage.inputs, cage.outputs)
     return Zoo(content, tuple(cage.names))
+
+
+@pytest.fixture(scope="session")
+def fixable(tflite_file: Callable[..., bytes]) -> Zoo:
+    """Operators that an Ethos-U leaves to the CPU as they are, and has in another form."""
+    cage = _Cage()
+    x = cage.given("x", (1, 16, 16, 8))
+    cage.convolution("long_stride", (7, 7), 5, (1, 4, 4, 8))
+    cage.convolution("depthwise_valid", (3, 3), 4, (1, 4, 4, 8), padding=1, kind="DEPTHWISE_CONV_2D")
+    cage.convolution("depthwise_padded", (5, 5), 6, (1, 3, 3, 8), kind="DEPTHWISE_CONV_2D")
+    tall = cage.given("tall", (1, 300, 2, 8))
+    for name, kind in (("tall_mean", "AVERAGE_POOL_2D"), ("tall_maximum", "MAX_POOL_2D")):
+        cage.add(
+            name, kind, [tall], (1, 1, 1, 8), "Pool2DOptions",
+            padding=1, strideH=1, strideW=1, filterHeight=300, filterWidth=2,
+        )  # fmt: skip
+    small = cage.given("small", (1, 3, 4, 8))
+    for name, factor, kind, half in (
+        ("nearest_16", 16, "NEAREST_NEIGHBOR", True),
+        ("nearest_32", 32, "NEAREST_NEIGHBOR", False),
+        ("nearest_3", 3, "NEAREST_NEIGHBOR", True),
+        ("bilinear_16", 16, "BILINEAR", False),
+    ):
+        size = cage.constant(f"{name}_size", np.int32([3 * factor, 4 * factor]))
+        options = "ResizeBilinearOptions" if kind == "BILINEAR" else "ResizeNearestNeighborOptions"
+        cage.add(
+            name, f"RESIZE_{kind}", [small, size], (1, 3 * factor, 4 * factor, 8), options,
+            halfPixelCenters=half, alignCorners=False,
+        )  # fmt: skip
+    cage.add("to_space", "DEPTH_TO_SPACE", [x], (1, 32, 32, 2), "DepthToSpaceOptions", blockSize=2)
+    cage.add("to_depth", "SPACE_TO_DEPTH", [x], (1, 8, 8, 32), "SpaceToDepthOptions", blockSize=2)
+    content = tflite_file(cage.tensors, cage.operators, cage.inputs, cage.outputs)
+    return Zoo(content, tuple(cage.names))

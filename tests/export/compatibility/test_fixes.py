@@ -69,10 +69,10 @@ def test_nothing_to_fix_is_left_as_it_is(made: Callable[..., Any]) -> None:
 
 
 def test_a_change_of_the_answers_is_refused(floating_borders: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoil(graph: Any) -> tuple[str, ...]:
-        graph.tensors[graph.operators[1].inputs[1]].quantization.scale = [0.1, 0.25]
+    def spoil(draft: Any) -> tuple[str, ...]:
+        draft.graph.tensors[draft.operators[1].inputs[1]].quantization.scale = [0.1, 0.25]
         return ("spoilt",)
 
-    monkeypatch.setattr(fixes, "_make_static", spoil)
+    monkeypatch.setattr(fixes, "make_static", spoil)
     with pytest.raises(CheckFailedError, match="does not answer as the one before"):
         apply_fixes(floating_borders)

@@ -51,7 +51,7 @@ def test_a_compiled_artefact_alone_runs_on_the_device_only(lenet5: Path, tmp_pat
 def test_a_microcontroller_gets_the_array_of_the_bundle_s_own_model(lenet5: Path, tmp_path: Path) -> None:
     compile_bundle(lenet5, load_target("stm32h7"), tmp_path / "micro.edgecv")
     bundle = Bundle(tmp_path / "micro.edgecv")
-    source = (bundle.member("micro/model_data.cc") or b"").decode()
+    source = (bundle.member("micro/model_data.c") or b"").decode()
     written = bytes(int(word, 16) for word in source.replace("{", ",").replace("\n", ",").split(",") if "0x" in word)
     assert written == bundle.artefact().model
     assert bundle.report()["device"]["micro"]["flash_bytes"] == len(written)

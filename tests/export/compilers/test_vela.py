@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgecv_export.compatibility import place
@@ -118,10 +119,69 @@ def test_what_is_only_joined_is_written_to_its_part_of_the_whole(tflite_file: Ca
     assert predict_arena(read_graph(tflite_file(tensors, operators, ["x"], ["y"]))) == 1024 + 256 + 2048
 
 
+Convolutions = Callable[[int], bytes]
+
+
+@pytest.fixture
+def convolutions(tflite_file: Callable[..., bytes]) -> Convolutions:
+    """So many convolutions of 3×3 in a row, each from 64×64×16 to 64×64×16."""
+
+    def make(count: int) -> bytes:
+        generator = np.random.default_rng(0)
+        tensors: dict[str, Any] = {"m0": {"shape": (1, 64, 64, 16), "scale": 0.1}}
+        operators: list[Any] = []
+        options = {"padding": 0, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+        for number in range(1, count + 1):
+            weights = generator.integers(-127, 128, (16, 3, 3, 16), np.int8)
+            tensors[f"w{number}"] = {"shape": weights.shape, "values": weights, "scale": np.full(16, 0.01)}
+            bias = np.zeros(16, np.int32)
+            tensors[f"b{number}"] = {"shape": (16,), "dtype": "int32", "values": bias, "scale": np.full(16, 0.001)}
+            tensors[f"m{number}"] = {"shape": (1, 64, 64, 16), "scale": 0.1}
+            given = [f"m{number - 1}", f"w{number}", f"b{number}"]
+            operators.append(("CONV_2D", given, [f"m{number}"], "Conv2DOptions", options))
+        return tflite_file(tensors, operators, ["m0"], [f"m{count}"])
+
+    return make
+
+
+WEIGHTS = 16 * 3 * 3 * 16 + 10 * 16  # of one of them, with what rescales its results
+MAP = 64 * 64 * 16
+
+
+@pytest.mark.parametrize(
+    ("count", "cache", "expected"),
+    [
+        # Input and output lie outside. The map between fits, with the weights of both that touch it.
+        (2, 150_000, MAP + 2 * WEIGHTS),
+        # An operator's maps do not fit together: a cascade with strips of 20 rows, for each of which 22 are read and
+        # twice as many kept; or of 10 rows where there is less.
+        (3, 100_000, 2 * (22 + 22) * 64 * 16 + 3 * WEIGHTS),
+        (3, 60_000, 2 * (12 + 12) * 64 * 16 + 3 * WEIGHTS),
+        # Strips are half as high as the map at most.
+        (2, 120_000, 2 * 34 * 64 * 16 + 2 * WEIGHTS),
+    ],
+)
+def test_a_cache_by_hand_and_by_vela(convolutions: Convolutions, count: int, cache: int, expected: int) -> None:
+    content = convolutions(count)
+    options = Options("ethos-u65-256", arena_cache_size=cache)
+    told = predict_sram(read_graph(content), options)
+    assert told == expected
+    assert told == pytest.approx(compile_model(content, options).sram_bytes, rel=0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("configuration", ["ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u85-256"])
 @pytest.mark.parametrize(
-    "name", ["mobilenet_v1", "mobilenet_v2", "efficientnet_lite0", "ssdlite_mobilenet_v2", "unet_same"]
+    "name",
+    [
+        "mobilenet_v1",
+        "mobilenet_v1 alpha=0.25",
+        "mobilenet_v2",
+        "efficientnet_lite0",
+        "ssdlite_mobilenet_v2",
+        "unet_same",
+        "unet_same filters=8",
+    ],
 )
 def test_whole_models_run_on_the_npu_as_foretold(
     int8_at_224: Callable[[str], bytes], name: str, configuration: str
@@ -146,7 +206,11 @@ def int8_at_224() -> Callable[[str], bytes]:
         from edgecv_export.plan import Plan
         from edgecv_export.sources import source_of
 
-        source = source_of(create_model(name))
+        model, *chosen = name.split()
+        options = {
+            key: float(value) if "." in value else int(value) for key, value in (one.split("=") for one in chosen)
+        }
+        source = source_of(create_model(model, **options))
         return source.convert(Plan("tflite", "int8"), source.pixels(contract_pictures(source.size, 2)), None).model
 
     return make

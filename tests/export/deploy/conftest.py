@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
+import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -52,10 +55,27 @@ def _repack(name: str, folder: Path) -> None:
 @pytest.fixture(scope="session")
 def ssh_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """This machine through an sshd of its own."""
+    with _serving(tmp_path_factory.mktemp("ssh"), getpass.getuser()) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def ssh_other_user() -> Iterator[tuple[Host, Path]]:
+    """Another account of this machine, which EDGECV_DEPLOY_USER names, and its home; only root can let it in."""
+    name = os.environ.get("EDGECV_DEPLOY_USER")
+    if name is None or os.geteuid() != 0:
+        pytest.skip("needs root, and EDGECV_DEPLOY_USER with the name of an account that may be deployed to")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # sshd reads the keys as that user
+        with _serving(Path(folder), name) as host:
+            yield host, Path(pwd.getpwnam(name).pw_dir)
+
+
+@contextlib.contextmanager
+def _serving(folder: Path, user: str) -> Iterator[Host]:
     daemon = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if daemon is None or shutil.which("ssh-keygen") is None or shutil.which("ssh") is None:
         pytest.skip("OpenSSH's client and server are needed (openssh-server)")
-    folder = tmp_path_factory.mktemp("ssh")
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     shutil.copy(folder / "user.pub", folder / "authorized_keys")
@@ -66,7 +86,7 @@ def ssh_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized_keys\n"
         "PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        "PermitRootLogin prohibit-password\nMaxStartups 100\n"
+        f"PermitRootLogin prohibit-password\nMaxStartups 100\nAllowUsers {user}\n"
     )
     (folder / "config").write_text(f"UserKnownHostsFile {folder}/known_hosts\nStrictHostKeyChecking yes\n")
     if os.geteuid() == 0:
@@ -76,7 +96,7 @@ def ssh_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     )
     try:
         _wait_for(port, server)
-        yield Host(f"{getpass.getuser()}@127.0.0.1", port, str(folder / "user"), str(folder / "config"))
+        yield Host(f"{user}@127.0.0.1", port, str(folder / "user"), str(folder / "config"))
     finally:
         server.terminate()
         server.wait()

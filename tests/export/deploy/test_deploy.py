@@ -92,6 +92,26 @@ def test_a_bundle_that_does_not_pass_changes_nothing(
     assert report["doctor"]["system"] == first.doctor["system"]  # what was measured until then is not lost
 
 
+@pytest.mark.slow
+def test_an_account_of_its_own(ssh_other_user: tuple[Host, Path], bundle: Path, wheels: Path) -> None:
+    """In another user's home, with nothing but that user's rights; a dropped connection changes nothing there."""
+    host, home = ssh_other_user
+    device, user = home / "edgecv", home.stat().st_uid
+    assert user != os.getuid()
+    # A path from the user's home, and the Python that the account itself has.
+    how: How = {"path": "edgecv", "wheels": wheels, "python": "python3", "runs": 5, "extras": ("litert",)}
+    try:
+        found = deploy(bundle, host, **how)
+        assert (device / "current" / "model.edgecv").read_bytes() == bundle.read_bytes()
+        assert all(check["passed"] for check in found.verify["checks"])
+        assert found.bench["latency"]["n"] == 5
+        assert {path.lstat().st_uid for path in device.rglob("*")} == {user}
+        for step in ("copy", "install", "verify"):
+            drop_and_check(bundle, host, how, device, step, 0.1)
+    finally:
+        shutil.rmtree(device, ignore_errors=True)
+
+
 @pytest.mark.parametrize(("step", "delay"), [("copy", 0.0), ("copy", 0.3), ("environment", 0.3)])
 def test_a_dropped_connection_leaves_the_device_as_it_was(
     first: Deployed, bundle: Path, ssh_host: Host, how: How, device: Path, step: str, delay: float

@@ -124,8 +124,11 @@ def test_layers_in_float_are_named_with_the_reason() -> None:
     def told(names: list[str], searched: bool) -> str:
         return str(size_report(openvino(1200), Plan("openvino", "mixed"), 1000, names, searched)["why"])
 
-    assert told(["stem", "head"], False).endswith("Kept in float: stem, head; as was asked for.")
-    assert "Kept in float: stem; quantizing them costs most, and the budget needed it." in told(["stem"], True)
+    ruined = "or 8 bits would ruin what they compute."
+    assert told(["stem", "head"], False).endswith(f"Kept in float: stem, head; they were named, {ruined}")
+    assert f"Kept in float: stem; quantizing them costs most, and the budget needed it, {ruined}" in told(
+        ["stem"], True
+    )
     assert "l7 and 2 more;" in told([f"l{number}" for number in range(10)], False)
 
 

@@ -62,6 +62,19 @@ def volumes() -> Any:
     return keras.Model(volume, layers.Softmax()(layers.Dense(4, name="last")(x)), name="volumes")
 
 
+def exported(network: Any, path: Path, kind: str, format: str, precision: str, **more: Any) -> Exported:
+    return export(
+        network,
+        path,
+        format=format,
+        precision=precision,
+        calibration=ramps(12, network.input_shape[1:]),
+        task=f"{kind}-classification",
+        preprocessing=Preprocessing((MEAN,), (STD,)),
+        **more,
+    )
+
+
 @pytest.fixture(scope="module")
 def made(signals: Any, volumes: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
     folder = tmp_path_factory.mktemp("arrays")
@@ -71,15 +84,7 @@ def made(signals: Any, volumes: Any, tmp_path_factory: pytest.TempPathFactory) -
         key = kind, format, precision
         if key not in done:
             model = signals if kind == "signal" else volumes
-            done[key] = export(
-                model,
-                folder / f"{'_'.join(key)}.edgecv",
-                format=format,
-                precision=precision,
-                calibration=ramps(12, model.input_shape[1:]),
-                task=f"{kind}-classification",
-                preprocessing=Preprocessing((MEAN,), (STD,)),
-            )
+            done[key] = exported(model, folder / f"{'_'.join(key)}.edgecv", kind, format, precision)
         return done[key]
 
     return make
@@ -133,16 +138,8 @@ def test_the_other_precisions(kind: str, precision: str, tmp_path: Path, request
     network = request.getfixturevalue(f"{kind}s")
     formats = ("tflite",) if precision == "int16x8" else ("tflite", "onnx", "openvino")
     for format in formats:
-        found = export(
-            network,
-            tmp_path / f"{format}.edgecv",
-            format=format,
-            precision=precision,
-            calibration=ramps(12, network.input_shape[1:]),
-            task=f"{kind}-classification",
-            preprocessing=Preprocessing((MEAN,), (STD,)),
-            float_layers=("last",) if precision == "mixed" else (),
-        )
+        path, layers = tmp_path / f"{format}.edgecv", ("last",) if precision == "mixed" else ()
+        found = exported(network, path, kind, format, precision, float_layers=layers)
         assert found.report["parity"]["max_abs"] < 0.05
         assert verify(found.path).passed
 
@@ -177,6 +174,82 @@ def test_the_command_line(
     assert "--save is for pictures; this is a signal-classification bundle" in capsys.readouterr().err
 
 
+# -- accuracy ------------------------------------------------------------------------------------------------------
+
+
+def labelled(network: Any, folder: Path, wrong: int) -> Path:
+    """Thirty signals in folders of what the network says of them; of the first so many, the folder of another class."""
+    stack = ramps(30, network.input_shape[1:], seed=7)
+    classes = np.asarray(network((stack - MEAN) / STD, training=False)).argmax(axis=1)
+    classes[:wrong] = (classes[:wrong] + 1) % network.output_shape[-1]
+    for label in range(network.output_shape[-1]):
+        (folder / str(label)).mkdir(parents=True)
+        own = stack[classes == label]
+        np.save(folder / str(label) / "stack.npy", own[1:])
+        if len(own):
+            np.savez(folder / str(label) / "one.npz", own[0])
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_accuracy_before_and_after(
+    signals: Any, precision: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgecv_export.report.page import write_page
+    from edgecv_runtime.cli.main import main
+
+    data = labelled(signals, tmp_path / "data", wrong=6)
+    found = exported(signals, tmp_path / "a.edgecv", "signal", "onnx", precision, evaluation=data)
+    before, after = found.report["accuracy"]["float"], found.report["accuracy"]["artefact"]
+    assert (before["top1"], before["n"], before["skipped"]) == (pytest.approx(24 / 30), 30, 0)
+    assert after["agreement"] >= (1.0 if precision == "fp32" else 0.8)
+    assert abs(after["top1"] - before["top1"]) <= 1 - after["agreement"] + 1e-9
+    write_page(tmp_path / "page.html", found.report, manifest=found.manifest, images=data)  # without a warning
+    assert main(["eval", str(found.path), "--data", str(data), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {name: after[name] for name in ("top1", "top5", "n", "skipped")}
+    assert main(["eval", str(found.path), "--data", str(data)]) == 0
+    assert capsys.readouterr().out.endswith("(30 signals)\n")
+
+
+def test_an_accuracy_budget(signals: Any, tmp_path: Path) -> None:
+    data = labelled(signals, tmp_path / "data", wrong=0)
+    found = exported(signals, tmp_path / "a.edgecv", "signal", "onnx", "int8", evaluation=data, max_drop=100.0)
+    assert found.report["search"][0]["chosen"] and found.report["accuracy"]["float"]["top1"] == 1.0
+
+
+# -- devices -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["signal", "volume"])
+@pytest.mark.parametrize(("target", "format"), [("pi-4", "tflite"), ("stm32h7", "tflite"), ("intel-n100", "openvino")])
+def test_for_a_device(kind: str, target: str, format: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    found = for_device(request.getfixturevalue(f"{kind}s"), kind, target, tmp_path / "a.edgecv")
+    assert (found.manifest.target, found.manifest.format) == (target, format)
+    assert verify(found.path).passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["signal", "volume"])
+def test_for_an_npu(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("ethosu.vela")
+    network = request.getfixturevalue(f"{kind}s")
+    found = for_device(network, kind, "ethos-u55-128", tmp_path / "a.edgecv")
+    device = found.report["device"]
+    assert device["micro"]["operators"] and device["compiler"]["configuration"] == "ethos-u55-128"
+
+
+def for_device(network: Any, kind: str, target: str, path: Path) -> Exported:
+    return export(
+        network,
+        path,
+        target=target,
+        calibration=ramps(12, network.input_shape[1:]),
+        task=f"{kind}-classification",
+        preprocessing=Preprocessing((MEAN,), (STD,)),
+    )
+
+
 # -- what is refused -----------------------------------------------------------------------------------------------
 
 
@@ -191,8 +264,11 @@ def test_what_no_signal_network_can_have(signals: Any, tmp_path: Path) -> None:
         export(signals, path, preprocessing=how["preprocessing"])
     with pytest.raises(InputError, match=r"calibration: a signal must have shape \(24, 2\); received \(9, 9\)"):
         export(signals, path, calibration=np.zeros((9, 9)), **how)
-    with pytest.raises(UnsupportedError, match="no figure of accuracy for task 'signal-classification'"):
+    with pytest.raises(InputError, match="the 0 class folders of .* cannot be matched to the model's 5 classes"):
         export(signals, path, evaluation=tmp_path, **how)
+    with pytest.raises(UnsupportedError, match="leave out --train for task 'signal-classification'"):
+        calibration, more = ramps(2, (24, 2)), {"evaluation": tmp_path, "training": tmp_path, "max_drop": 1.0}
+        export(signals, path, precision="int8", calibration=calibration, **more, **how)
     assert not path.exists()
 
 
