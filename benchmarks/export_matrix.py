@@ -43,6 +43,9 @@ from edgecv_runtime.manifest import FORMATS
 PRECISIONS = ("fp32", "int8")
 
 _MEMORY_LIMIT = 0.1
+_FRESH_ONLY = (
+    "What differs too much with fresh weights need not with trained ones; of detectors see `shapes_exports.md`."
+)
 
 _FULL = "its own size"
 _SMALL = f"a reduced size (inputs of {SMALLEST} pixels where that is enough, narrow where it has a width to choose)"
@@ -176,7 +179,7 @@ def markdown(rows: Sequence[Row], versions: dict[str, str], full_size: bool = Fa
         lines.append(f"| {name} | {'×'.join(map(str, shape))} | " + " | ".join(map(_cell, found)) + " |")
     troubled = [row for row in rows if row.status != "proven"]
     if troubled:
-        lines += ["", "## Not exported", ""]
+        lines += ["", "## Not exported", "", _FRESH_ONLY, ""]
         lines += [f"- {row.model}, {row.format} {row.precision}: {row.status}, {row.reason}" for row in troubled]
     placed = [row for row in rows if row.arena]
     if placed:

@@ -40,7 +40,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     found: list[dict[str, Any]] = json.loads(run(capsys, "--json"))
     assert [target["id"] for target in found] == list(list_targets())
     one = json.loads(run(capsys, "stm32h7", "--json"))
-    assert one["sram_bytes"] == {"value": 524_288, "source": "zephyr"}
+    assert one["sram_bytes"] == {"value": 524_288, "source": "manual"}
 
 
 def test_unknown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import shutil
+import subprocess
 import tempfile
 import time
 import warnings
@@ -53,10 +55,20 @@ class PostgresServer:
     def start(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._server: Any = self._package.get_server(self._folder, cleanup_mode=None)
-            self._server.ensure_postgres_running()
+            self._server: Any = self._started()
         self.url = self._server.get_uri()
         self._wait()
+
+    def _started(self) -> Any:
+        """The server; the package gives it ten seconds, which may be too few where others write to the disk, too."""
+        for _ in range(6):
+            # The second kind, and the third: it is still starting when it is asked again.
+            with contextlib.suppress(subprocess.TimeoutExpired, subprocess.CalledProcessError, AssertionError):
+                server = self._package.get_server(self._folder, cleanup_mode=None)
+                server.ensure_postgres_running()
+                return server
+            time.sleep(2)
+        pytest.fail("PostgreSQL did not start")
 
     def _wait(self) -> None:
         """After a crash it replays its log before it lets anybody in."""
