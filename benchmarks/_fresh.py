@@ -63,10 +63,13 @@ _REDUCED: dict[str, dict[str, Any]] = {
     "yolo_v3_tiny": {"alpha": 0.25},
     "overfeat": {"alpha": 0.1},
     "rcnn": {"alpha": 0.25, "dense_width": 64},
-    "fast_rcnn": {"alpha": 0.25, "dense_width": 64},
-    "faster_rcnn": {"alpha": 0.25, "dense_width": 64, "proposals": 16, "candidates": 64},
+    "fast_rcnn": {"backbone": "mobilenet_v2", "alpha": 0.25, "dense_width": 64},
+    "faster_rcnn": {
+        "backbone": "mobilenet_v2", "alpha": 0.25, "dense_width": 64, "proposals": 16, "candidates": 64,
+    },
     "mask_rcnn": {
-        "alpha": 0.25, "dense_width": 64, "proposals": 16, "candidates": 64, "detections": 8, "mask_width": 16,
+        "backbone": "mobilenet_v2", "alpha": 0.25, "dense_width": 64, "proposals": 16, "candidates": 64,
+        "detections": 8, "mask_width": 16,
     },
     "deeppose": {"dense_width": 64},
     "simple_baseline": {"filters": 32},

@@ -50,6 +50,14 @@ def test_reduced_sizes_are_ones_the_networks_take(fresh: Any) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["fast_rcnn", "faster_rcnn", "mask_rcnn"])
+def test_reduced_two_stage_detectors_are_narrow(fresh: Any, name: str) -> None:
+    import edgecv
+
+    # Published ones have 70 to 137 million parameters.
+    assert edgecv.create_model(name, **fresh.reduced_arguments(get_record(name))).count_params() < 1_000_000
+
+
 def test_pictures_are_smooth_and_repeatable(fresh: Any) -> None:
     images = fresh.pictures((24, 32, 3))
     assert images.shape == (8, 24, 32, 3)
