@@ -132,7 +132,24 @@ def litert_arena(content: bytes) -> int:
     computed = {int(index) for operator in interpreter._get_ops_details() for index in operator["outputs"]}
     computed |= {detail["index"] for detail in interpreter.get_input_details()}
     views = [view for index in sorted(computed) if isinstance(view := interpreter.tensor(index)(), np.ndarray)]
-    return int(max(view.ctypes.data + view.nbytes for view in views) - min(view.ctypes.data for view in views))
+    return _arena_span(sorted((view.ctypes.data, view.nbytes) for view in views))
+
+
+def _arena_span(places: Sequence[tuple[int, int]]) -> int:
+    """From the first to the last byte of what lies together, of (address, size) in rising order.
+
+    What kernels have computed beforehand from constants (a slice of a shape, say) LiteRT keeps elsewhere: further away
+    than all tensors together are long.
+    """
+    reach = sum(size for _, size in places)
+    blocks = [[places[0]]]
+    for place in places[1:]:
+        last, size = blocks[-1][-1]
+        if place[0] - (last + size) > reach:
+            blocks.append([])
+        blocks[-1].append(place)
+    arena = max(blocks, key=lambda block: sum(size for _, size in block))
+    return max(address + size for address, size in arena) - arena[0][0]
 
 
 # -- lifetimes ---------------------------------------------------------------------------------------------------------
