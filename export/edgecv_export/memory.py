@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -129,27 +130,19 @@ def litert_arena(content: bytes) -> int:
         experimental_op_resolver_type=library.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     interpreter.allocate_tensors()
-    computed = {int(index) for operator in interpreter._get_ops_details() for index in operator["outputs"]}
-    computed |= {detail["index"] for detail in interpreter.get_input_details()}
-    views = [view for index in sorted(computed) if isinstance(view := interpreter.tensor(index)(), np.ndarray)]
-    return _arena_span(sorted((view.ctypes.data, view.nbytes) for view in views))
+    placed = {int(detail["index"]) for detail in interpreter.get_input_details()}
+    placed |= _computed_at_run_time(placed, interpreter._get_ops_details())
+    views = [view for index in sorted(placed) if isinstance(view := interpreter.tensor(index)(), np.ndarray)]
+    return int(max(view.ctypes.data + view.nbytes for view in views) - min(view.ctypes.data for view in views))
 
 
-def _arena_span(places: Sequence[tuple[int, int]]) -> int:
-    """From the first to the last byte of what lies together, of (address, size) in rising order.
-
-    What kernels have computed beforehand from constants (a slice of a shape, say) LiteRT keeps elsewhere: further away
-    than all tensors together are long.
-    """
-    reach = sum(size for _, size in places)
-    blocks = [[places[0]]]
-    for place in places[1:]:
-        last, size = blocks[-1][-1]
-        if place[0] - (last + size) > reach:
-            blocks.append([])
-        blocks[-1].append(place)
-    arena = max(blocks, key=lambda block: sum(size for _, size in block))
-    return max(address + size for address, size in arena) - arena[0][0]
+def _computed_at_run_time(inputs: set[int], operators: Iterable[Mapping[str, Any]]) -> set[int]:
+    """Outputs of operators that depend on the inputs: what does not, LiteRT computes beforehand and keeps elsewhere."""
+    found: set[int] = set()
+    for operator in operators:
+        if (inputs | found).intersection(map(int, operator["inputs"])):
+            found.update(map(int, operator["outputs"]))
+    return found
 
 
 # -- lifetimes ---------------------------------------------------------------------------------------------------------

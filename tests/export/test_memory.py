@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from edgecv.models.registry import get_record, records
-from edgecv_export.memory import Buffer, _arena_span, activations, litert_arena, litert_buffers, measure, peak_of, plan
+from edgecv_export.memory import (
+    Buffer,
+    _computed_at_run_time,
+    activations,
+    litert_arena,
+    litert_buffers,
+    measure,
+    peak_of,
+    plan,
+)
 from edgecv_export.micro import overlaps
 from edgecv_export.tflite_graph import read_graph
 from edgecv_runtime.errors import UnsupportedError
@@ -152,7 +161,11 @@ def test_a_plan_does_not_depend_on_chance() -> None:
     assert sizes == {80}
 
 
-def test_what_lies_far_from_the_arena_is_none_of_it() -> None:
-    # All are 724 bytes long: the first ends 984 bytes before the next, the last begins 88,200 bytes after.
-    assert _arena_span([(0, 16), (1000, 100), (1100, 400), (1600, 200), (90_000, 8)]) == 1800 - 1000
-    assert _arena_span([(64, 10)]) == 10
+def test_what_depends_on_constants_alone_is_computed_beforehand() -> None:
+    operators = [
+        {"inputs": [5, 6], "outputs": [7]},  # of constants
+        {"inputs": [0, 5], "outputs": [8]},
+        {"inputs": [7], "outputs": [9]},
+        {"inputs": [9, 8], "outputs": [10, 11]},
+    ]
+    assert _computed_at_run_time({0}, operators) == {8, 10, 11}
